@@ -1,0 +1,97 @@
+"""The commands of README.md: print one of them, or run the others at the smoke tier.
+
+python3 .ci/readme.py main            the line that runs the main job on a fresh machine
+python3 .ci/readme.py test            the line that runs the tests
+python3 .ci/readme.py run RESULTS     run every `tangentbench` command with its runs in RESULTS, and compare boards
+
+A board in the README stands below a comment `<!-- from: COMMAND -->`. Its numbers belong to the machine and the day;
+what must agree with COMMAND's output is its structure: the columns, and the entries of the first column.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+SUCCESS = (0, 3)  # 3: a claim fails, which at the smoke tier's sizes it may
+Table = tuple[tuple[str, ...], frozenset[str]]
+
+
+def commands(text: str) -> list[str]:
+    """Every line of the fenced `sh` blocks of a Markdown `text`; a trailing backslash joins lines."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [line for line in (line.split("  #")[0].strip() for line in lines) if line]
+
+
+def line(text: str, which: str) -> str:
+    """The `main` or the `test` line: the only one that installs the package and then does that."""
+    does = {"main": "tangentbench leaderboard", "test": "-m pytest"}[which]
+    found = [command for command in commands(text) if "pip install" in command and does in command]
+    if len(found) != 1:
+        raise SystemExit(f"README.md: expected one `{which}` line, found {len(found)}")
+    return found[0]
+
+
+def tangentbench(text: str) -> list[list[str]]:
+    """The words of each `tangentbench …` command, without the program's own name; the main line's is the first."""
+    parts = [part.strip() for command in commands(text) for part in command.split("&&")]
+    words = [shlex.split(part) for part in parts]
+    return [word[1:] for word in words if Path(word[0]).name == "tangentbench"]
+
+
+def tables(text: str) -> list[Table]:
+    """Header and first column of every Markdown table in `text`."""
+    found = re.findall(r"^(\|.*)\n\|[ :|-]+\n((?:\|.*\n?)+)", text, re.MULTILINE)
+    cells = [[[cell.strip() for cell in row.strip("|\n ").split("|")] for row in (head, *body.splitlines())]
+             for head, body in found]  # fmt: skip
+    return [(tuple(rows[0]), frozenset(row[0] for row in rows[1:] if row[0])) for rows in cells]
+
+
+def boards(text: str) -> list[tuple[list[str], list[Table]]]:
+    """Each `<!-- from: tangentbench … -->` of `text`: the command's words, and the tables up to the next heading."""
+    found = re.findall(r"^<!-- from: tangentbench (.*?) -->\n(.*?)(?=^#|^<!-- |\Z)", text, re.MULTILINE | re.DOTALL)
+    return [(shlex.split(command), tables(body)) for command, body in found]
+
+
+def smoke(words: list[str], results: str) -> list[str]:
+    """The same command at the smoke tier and with its store in `results`, where it takes such options."""
+    usage = subprocess.run([program(), words[0], "--help"], capture_output=True, text=True, check=True).stdout
+    for option, value in (("--tier", "smoke"), ("--results", results)):
+        if option in usage and option not in words:
+            words = [*words, option, value]
+    return words
+
+
+def program() -> str:
+    return str(Path(sys.executable).parent / "tangentbench")
+
+
+def run(words: list[str], results: str) -> str:
+    """Run one command, echo what it prints, and return it; any other exit code than `SUCCESS` ends the script."""
+    words = smoke(words, results)
+    print("$ tangentbench", shlex.join(words), flush=True)
+    done = subprocess.run([program(), *words], stdout=subprocess.PIPE, text=True)
+    print(done.stdout, flush=True)
+    if done.returncode not in SUCCESS:
+        raise SystemExit(f"README.md: `tangentbench {shlex.join(words)}` ended with {done.returncode}")
+    return done.stdout
+
+
+def main(text: str, results: str) -> None:
+    for words in tangentbench(text):
+        run(words, results)
+    for words, promised in boards(text):
+        printed = tables(run(words, results))
+        for table in promised:
+            if table not in printed:
+                raise SystemExit(f"README.md: no board of `{shlex.join(words)}` looks like\n{table}\nbut\n{printed}")
+
+
+if __name__ == "__main__":
+    readme = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+    if sys.argv[1] == "run":
+        main(readme, sys.argv[2])
+    else:
+        print(line(readme, sys.argv[1]))

@@ -1,0 +1,135 @@
+"""Dense layers in the two parameterisations, their initialisation, and the activations.
+
+Notation: a layer maps a to z = s·W a + b with W of shape (fan-out, fan-in).
+NTK parameterisation: W_ij ~ N(0, σ²), s = 1/√fan-in. Standard: W_ij ~ N(0, σ²/fan-in), s = 1. With one key both are the
+same function at initialisation; they differ in how far a gradient step moves it. Biases are added unscaled.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+
+def _identity(z: Array) -> Array:
+    return z
+
+
+def _gelu(z: Array) -> Array:
+    # The exact z·Φ(z); JAX's default is the tanh approximation, whose higher derivatives differ in the third digit.
+    return jax.nn.gelu(z, approximate=False)
+
+
+ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
+    {"identity": _identity, "relu": jax.nn.relu, "tanh": jnp.tanh, "swish": jax.nn.swish, "gelu": _gelu}
+)
+PARAMETERIZATIONS = ("ntk", "standard")
+OUTPUT_INITS = ("normal", "rademacher", "unit_sphere", "zero")
+
+
+def check_choice(what: str, value: Any, choices: Any) -> None:
+    """Raise a ValueError that lists the choices, and the nearest one, unless `value` is among them."""
+    names = tuple(choices)
+    if value in names:
+        return
+    near = get_close_matches(str(value), names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"{what} {value!r} is not one of {', '.join(map(repr, names))}{hint}")
+
+
+def sigma0(sigma1: float, width: int) -> float:
+    """Standard deviation σ₀ = σ₁ / (2 (1 + √log m / √(2m))), for which ‖W‖₂ ≤ σ₁√m with high probability.
+
+    Source: arXiv 2209.15106, Assumption 2.
+    """
+    return sigma1 / (2 * (1 + math.sqrt(math.log(width)) / math.sqrt(2 * width)))
+
+
+@dataclass(frozen=True)
+class Init:
+    """How a chain of layers is drawn; in NTK units, whatever the parameterisation.
+
+    weights: standard deviation of the hidden weights: "ntk" (1), a number, or {"sigma1": σ₁} for `sigma0(σ₁, m)`
+        with m the layer's own fan-out.
+    output: the output layer, one row per output: "normal" N(0, 1) (whatever `weights` says), "rademacher" ±1,
+        "unit_sphere" uniform on the unit sphere, "zero".
+    bias_std: standard deviation of the biases, of a model that has them.
+    """
+
+    weights: str | float | Mapping[str, float] = "ntk"
+    output: str = "normal"
+    bias_std: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_choice("init.output", self.output, OUTPUT_INITS)
+        if isinstance(self.weights, str):
+            check_choice("init.weights", self.weights, ("ntk",))
+        elif isinstance(self.weights, Mapping) and set(self.weights) != {"sigma1"}:
+            raise ValueError(f"init.weights as a mapping is {{'sigma1': number}}, got {dict(self.weights)!r}")
+
+    @classmethod
+    def of(cls, options: "Mapping[str, Any] | Init | None") -> "Init":
+        """The `Init` that a mapping of its fields (None: the defaults) stands for. ValueError for other keys."""
+        if options is None:
+            return cls()
+        if isinstance(options, Init):
+            return options
+        for name in options:
+            check_choice("init option", name, cls.__dataclass_fields__)
+        return cls(**options)
+
+    def hidden_std(self, fan_out: int) -> float:
+        """Standard deviation of the weights of a hidden layer with `fan_out` neurons."""
+        if isinstance(self.weights, str):
+            return 1.0
+        if isinstance(self.weights, Mapping):
+            return sigma0(self.weights["sigma1"], fan_out)
+        return float(self.weights)
+
+    def hidden(self, key: PRNGKeyArray, fan_out: int, fan_in: int) -> Float[Array, "out in"]:
+        """Weights of a hidden layer."""
+        return self.hidden_std(fan_out) * jax.random.normal(key, (fan_out, fan_in))
+
+    def last(self, key: PRNGKeyArray, fan_out: int, fan_in: int) -> Float[Array, "out in"]:
+        """Weights of the output layer."""
+        shape = (fan_out, fan_in)
+        if self.output == "zero":
+            return jnp.zeros(shape)
+        if self.output == "rademacher":
+            return jax.random.rademacher(key, shape, dtype=jnp.result_type(float))
+        weight = jax.random.normal(key, shape)
+        if self.output == "unit_sphere":
+            return weight / jnp.linalg.norm(weight, axis=1, keepdims=True)
+        return weight
+
+
+class Dense(eqx.Module):
+    """z = scale · W a + b for one example. `scale` is 1/√fan-in (NTK) or 1 (standard)."""
+
+    weight: Float[Array, "out in"]
+    bias: Float[Array, " out"] | None
+    scale: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        weight: Float[Array, "out in"],
+        bias: Float[Array, " out"] | None = None,
+        *,
+        parameterization: str = "ntk",
+    ):
+        """`weight` is drawn in NTK units; the standard parameterisation takes its 1/√fan-in into the weight."""
+        check_choice("parameterization", parameterization, PARAMETERIZATIONS)
+        factor = 1 / math.sqrt(weight.shape[1])
+        self.weight, self.scale = (weight, factor) if parameterization == "ntk" else (factor * weight, 1.0)
+        self.bias = bias
+
+    def __call__(self, a: Float[Array, " in"]) -> Float[Array, " out"]:
+        z = self.scale * (self.weight @ a)
+        return z if self.bias is None else z + self.bias

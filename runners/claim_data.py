@@ -1,0 +1,115 @@
+"""What a claim is decided from: the cells it selects and, per seed, the values of their runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from .records import Cell, Lookup, Run
+
+
+class Sample(NamedTuple):
+    """What a claim measured: one estimate per seed that has one, and the seeds left out with the reason for each."""
+
+    estimates: dict[int, float]
+    left_out: dict[int, str]
+
+
+class Data:
+    """The stored values of one claim: its cells, selected by sweep coordinates, and their runs.
+
+    Args:
+        cells: all cells of the task.
+        where: axis -> value or list of values, from the claim.
+        runs: looks a run up.
+    """
+
+    def __init__(self, cells: Iterable[Cell], where: Mapping[str, Any], runs: Lookup) -> None:
+        self._cells = [cell for cell in cells if _matches(cell.coords, where)]
+        self._runs = runs
+        self.used: dict[tuple[int, int], Run] = {}
+        self._unfinished: set[int] = set()
+
+    @property
+    def finished(self) -> int:
+        """Seeds of which every run asked for ended with status ok."""
+        return len({seed for _, seed in self.used} - self._unfinished)
+
+    def cell(self, where: Mapping[str, Any] | None = None) -> Cell:
+        """The one cell at these further coordinates.
+
+        Raises:
+            ValueError: there is none, or more than one.
+        """
+        found = [cell for cell in self._cells if _matches(cell.coords, where or {})]
+        if len(found) != 1:
+            raise ValueError(f"its `where` selects {len(found)} cells; expected one")
+        return found[0]
+
+    def along(self, axis: str) -> list[tuple[float, Cell]]:
+        """One cell per value of the axis; a value that is no number is replaced by its position in the sweep.
+
+        Raises:
+            ValueError: the axis is not swept, or a value has more than one cell.
+        """
+        if len(self._cells) < 2 or any(axis not in cell.coords for cell in self._cells):
+            raise ValueError(f"its `where` selects {len(self._cells)} cells along {axis}; expected at least two")
+        values = [cell.coords[axis] for cell in self._cells]
+        if len({repr(value) for value in values}) != len(values):
+            raise ValueError(f"its `where` selects more than one cell for a value of {axis}")
+        if all(_is_number(value) for value in values):
+            return [(float(value), cell) for value, cell in zip(values, self._cells, strict=True)]  # pyright: ignore
+        return [(float(position), cell) for position, cell in enumerate(self._cells)]
+
+    def estimate(self, cells: Sequence[Cell], metric: str, combine: Callable[[list[float]], float]) -> Sample:
+        """Per seed: `combine` of the metric in the cells; a seed that lacks a value is left out.
+
+        So is one whose values `combine` cannot use: it raises ValueError with the reason.
+        """
+        estimates: dict[int, float] = {}
+        left_out: dict[int, str] = {}
+        for seed in sorted({seed for cell in cells for seed in cell.seeds}):
+            values = [self._value(cell, seed, metric) for cell in cells]
+            problem = next((value for value in values if isinstance(value, str)), None)
+            if problem is not None:
+                left_out[seed] = problem
+                continue
+            try:
+                estimates[seed] = combine([value for value in values if not isinstance(value, str)])
+            except ValueError as error:
+                left_out[seed] = str(error)
+        return Sample(estimates, left_out)
+
+    def run(self, cell: Cell, seed: int) -> Run | str:
+        """The finished run, or why there is none."""
+        run = self._runs(cell, seed)
+        if run is None:
+            self._unfinished.add(seed)
+            return "not run"
+        self.used[id(cell), seed] = run
+        if run.status != "ok":
+            self._unfinished.add(seed)
+            return run.status.replace("_", " ")
+        return run
+
+    def _value(self, cell: Cell, seed: int, metric: str) -> float | str:
+        run = self.run(cell, seed)
+        if isinstance(run, str):
+            return run
+        value = run.scalars.get(metric)
+        if value is None or not math.isfinite(value):
+            return run.outcome if run.outcome in ("divergent", "dead") else f"no {metric}"
+        return value
+
+
+def _matches(coords: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
+    return all(axis in coords and _accepts(wanted, coords[axis]) for axis, wanted in where.items())
+
+
+def _accepts(wanted: Any, value: Any) -> bool:
+    return wanted == value or isinstance(wanted, (list, tuple)) and value in wanted
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,308 @@
+"""Verdicts: one estimate per seed, an interval over seeds, an acceptance region.
+
+A claim **holds** where the interval lies inside its region, **fails** where the two are disjoint, and is **undecided**
+otherwise. A control is the same claim in a setting where it must fail: it is **rejected** where it fails, and **not
+rejected** otherwise. Everything is answered from stored runs; neither jax nor `scipy.stats` is imported.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ..tasks import registry
+from . import statistics
+from .claim_data import Data, Sample
+from .records import Cell, Lookup
+from .statistics import Interval
+
+LEAST_SEEDS = 3
+"""Fewer seeds than this decide nothing."""
+
+VERDICTS = ("holds", "fails", "undecided", "rejected", "not rejected")
+
+
+class Region(NamedTuple):
+    """Accepted values, ends included; ±inf where there is no end."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if math.isinf(self.low):
+            return f"≤ {self.high:g}"
+        return f"≥ {self.low:g}" if math.isinf(self.high) else f"[{self.low:g}, {self.high:g}]"
+
+    def judge(self, interval: Interval) -> str:
+        """holds, fails or undecided."""
+        if interval.low >= self.low and interval.high <= self.high:
+            return "holds"
+        return "fails" if interval.high < self.low or interval.low > self.high else "undecided"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One row of the claims board.
+
+    `value`, `low`, `high`: the estimate with its 95% interval, None where there is none. `detectable`: half the
+    interval's width, the smallest effect this many seeds can tell from the region's edge (a factor on the log scale).
+    `seeds`: how many gave a value. `missing`: the seeds left out, with reasons. `finished`: seeds whose runs all ended
+    well, with or without a value. `stale`: how many of the runs used were made by other code than the current one.
+    """
+
+    task: str
+    paper: str
+    claim: str
+    says: str
+    kind: str
+    verdict: str
+    control: bool
+    value: float | None
+    low: float | None
+    high: float | None
+    region: str
+    region_low: float | None
+    region_high: float | None
+    scale: str
+    detectable: float | None
+    seeds: int
+    missing: str
+    reason: str
+    tier: str
+    metric: str = ""
+    where_in_paper: str = ""
+    explanation: str = ""
+    finished: int = 0
+    stale: int = 0
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A sample with its interval, region and scale (`linear`, or `log` where the interval was made of logarithms)."""
+
+    sample: Sample
+    interval: Interval | None
+    region: Region
+    scale: str = "linear"
+
+
+Evaluator = Callable[[Mapping[str, Any], Data], Measurement]
+"""(the options of the claim's kind, its data) -> what was measured."""
+
+
+def exponent(options: Mapping[str, Any], data: Data) -> Measurement:
+    """Slope of log metric on log of the axis, by least squares per seed."""
+    points = data.along(options["along"])
+    x = [position for position, _ in points]
+
+    def slope(values: list[float]) -> float:
+        if min(values) <= 0:
+            raise ValueError("a value is not positive")
+        return statistics.loglog_slope(x, values)
+
+    return _by_t(data.estimate([cell for _, cell in points], options["metric"], slope), _region(options))
+
+
+def monotone(options: Mapping[str, Any], data: Data) -> Measurement:
+    """Kendall's τ-b between axis and metric per seed, with its sign turned where the claim says decreasing."""
+    points = data.along(options["along"])
+    x = [position for position, _ in points]
+    sign = -1.0 if options["direction"] == "decreasing" else 1.0
+    sample = data.estimate(
+        [cell for _, cell in points], options["metric"], lambda values: sign * statistics.kendall_tau(x, values)
+    )
+    return _by_t(sample, _region(options))
+
+
+def threshold(options: Mapping[str, Any], data: Data) -> Measurement:
+    """The metric in one cell; on the log scale the geometric mean, unless a value is not positive."""
+    sample = data.estimate([data.cell()], options["metric"], lambda values: values[0])
+    logarithmic = options.get("scale") == "log" and all(value > 0 for value in sample.estimates.values())
+    return _by_t(sample, _region(options), "log" if logarithmic else "linear")
+
+
+def contrast(options: Mapping[str, Any], data: Data) -> Measurement:
+    """First cell minus (or over) the second, paired by seed; ratios are averaged as logarithms."""
+    cells = [data.cell(where) for where in options["between"]]
+    if options["as"] == "difference":
+        return _by_t(data.estimate(cells, options["metric"], lambda v: v[0] - v[1]), _region(options))
+
+    def ratio(values: list[float]) -> float:
+        if min(values) <= 0:
+            raise ValueError("a value is not positive")
+        return values[0] / values[1]
+
+    return _by_t(data.estimate(cells, options["metric"], ratio), _region(options), "log")
+
+
+def outcome(options: Mapping[str, Any], data: Data) -> Measurement:
+    """Share of seeds whose dynamics ended as named, with the exact binomial interval."""
+    cell = data.cell()
+    estimates: dict[int, float] = {}
+    left_out: dict[int, str] = {}
+    for seed in sorted(cell.seeds):
+        run = data.run(cell, seed)
+        if isinstance(run, str):
+            left_out[seed] = run
+        elif run.outcome is None:
+            left_out[seed] = "no outcome"
+        else:
+            estimates[seed] = float(run.outcome in options["is"])
+    interval = statistics.clopper_pearson(int(sum(estimates.values())), len(estimates)) if estimates else None
+    return Measurement(Sample(estimates, left_out), interval, _region(options))
+
+
+def boundary(options: Mapping[str, Any], data: Data) -> Measurement:
+    """The phase boundary that bisection found in one cell."""
+    sample = data.estimate([data.cell()], options.get("metric") or "boundary", lambda values: values[0])
+    return _by_t(sample, _region(options))
+
+
+def evaluate(task: Any, cells: Iterable[Cell], runs: Lookup, *, code: str | None = None) -> list[Verdict]:
+    """The verdict of every claim and control of a task.
+
+    Args:
+        task: a `tasks.load.Task`.
+        cells: its resolved cells (`tasks.load.cells`).
+        runs: looks a run up (`Store.lookup`).
+        code: the current code digest; runs of any other count as stale.
+
+    Returns:
+        One verdict per claim, in the order of the file.
+    """
+    claims = {claim["id"]: claim for claim in map(_plain, task.claims)}
+    ordinary = [cell for cell in cells if cell.role == "claim"]
+    return [_verdict(task, claim, claims, ordinary, runs, code) for claim in claims.values()]
+
+
+def verdict_counts(verdicts: Iterable[Verdict]) -> dict[str, int]:
+    """How often each verdict was given, zeros included."""
+    counts = Counter(verdict.verdict for verdict in verdicts)
+    return {name: counts[name] for name in VERDICTS}
+
+
+def exit_code(verdicts: Iterable[Verdict]) -> int:
+    """3 if a claim fails or a control is not rejected although enough of its seeds have finished, else 0."""
+    bad = (v.verdict == "fails" or (v.verdict == "not rejected" and v.finished >= LEAST_SEEDS) for v in verdicts)
+    return 3 if any(bad) else 0
+
+
+def _verdict(
+    task: Any,
+    claim: dict[str, Any],
+    claims: Mapping[str, dict[str, Any]],
+    cells: list[Cell],
+    runs: Lookup,
+    code: str | None,
+) -> Verdict:
+    control = claim.get("control") is not None
+    kind, options = _kind(claims[claim["control"]] if control else claim)
+    data = Data(cells, claim.get("where") or {}, runs)
+    reason, measured = "", None
+    try:
+        evaluator: Evaluator = registry.find("claim", kind).load()
+        measured = evaluator(options, data)
+    except ValueError as error:
+        reason = str(error)
+    sample = measured.sample if measured else Sample({}, {})
+    enough = len(sample.estimates) >= LEAST_SEEDS
+    if measured and not enough:
+        reason = f"a verdict needs {LEAST_SEEDS} seeds with a value, got {len(sample.estimates)}"
+    interval = measured.interval if measured and enough else None
+    region = measured.region if measured else _region(options)
+    scale = measured.scale if measured else "linear"
+    verdict = region.judge(interval) if interval else "undecided"
+    if control:
+        verdict = "rejected" if verdict == "fails" and _right_side(kind, region, interval) else "not rejected"
+    paper = _plain(task.paper) if task.paper is not None else {}
+    return Verdict(
+        task=task.id,
+        paper=paper.get("arxiv") or "",
+        claim=claim["id"],
+        says=claim.get("says") or "",
+        kind=kind,
+        verdict=verdict,
+        control=control,
+        value=interval.value if interval else None,
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        region=str(region),
+        region_low=_or_none(region.low),
+        region_high=_or_none(region.high),
+        scale=scale,
+        detectable=_half_width(interval, scale) if interval else None,
+        seeds=len(sample.estimates),
+        missing=_left_out_text(sample),
+        reason=reason,
+        tier=getattr(task, "tier", "") or "",
+        metric=options.get("metric") or ("boundary" if kind == "boundary" else ""),
+        where_in_paper=claim.get("where_in_paper") or "",
+        explanation=claim.get("explanation") or "",
+        finished=data.finished,
+        stale=sum(run.code != code for run in data.used.values()) if code is not None else 0,
+    )
+
+
+def _kind(claim: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    kinds = registry.table("claim")
+    for kind in kinds:
+        if claim.get(kind) is not None:
+            return kind, claim[kind]
+    raise ValueError(f"the claim {claim['id']} has none of the kinds {', '.join(kinds)}")
+
+
+def _region(options: Mapping[str, Any]) -> Region:
+    if options.get("within") is not None:
+        return Region(*options["within"])
+    if options.get("at_least") is not None:
+        return Region(options["at_least"], math.inf)
+    return Region(-math.inf, options["at_most"])
+
+
+def _right_side(kind: str, region: Region, interval: Interval | None) -> bool:
+    """A control of an exponent is rejected by a weaker dependence only: a steeper one does not refute a scaling."""
+    if kind != "exponent" or interval is None or region.low <= 0 <= region.high:
+        return True
+    return interval.low > region.high if region.high < 0 else interval.high < region.low
+
+
+def _by_t(sample: Sample, region: Region, scale: str = "linear") -> Measurement:
+    values = list(sample.estimates.values())
+    if not values:
+        return Measurement(sample, None, region, scale)
+    if scale == "linear":
+        return Measurement(sample, statistics.t_interval(values), region)
+    logs = statistics.t_interval([math.log(value) for value in values])
+    # exp(log(x)) may miss x by a rounding, which must not carry equal values over the region's edge
+    ends = values[:1] * 3 if len(set(values)) == 1 and len(values) > 1 else [_exp(end) for end in logs]
+    return Measurement(sample, Interval(*ends), region, scale)
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < 709 else math.inf
+
+
+def _half_width(interval: Interval, scale: str) -> float | None:
+    if scale == "log" and interval.low > 0:
+        return _or_none(math.sqrt(interval.high / interval.low))
+    return _or_none((interval.high - interval.low) / 2)
+
+
+def _left_out_text(sample: Sample) -> str:
+    if not sample.left_out:
+        return ""
+    reasons = Counter(sample.left_out.values()).most_common()
+    total = len(sample.left_out) + len(sample.estimates)
+    return f"{len(sample.left_out)} of {total} seeds left out: " + ", ".join(f"{n} {why}" for why, n in reasons)
+
+
+def _or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _plain(model: Any) -> dict[str, Any]:
+    """A pydantic model as plain data, under the names used in task files."""
+    return dict(model) if isinstance(model, Mapping) else model.model_dump(by_alias=True)

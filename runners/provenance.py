@@ -1,0 +1,224 @@
+"""Which code made a number: a digest that runs are filed under, and a record that travels with them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+SOURCES = (
+    "models/**/*.py",
+    "tasks/datasets/**/*.py",
+    "tasks/metrics/**/*.py",
+    "tasks/losses.py",
+    "tasks/streams.py",
+    "runners/methods.py",
+    "runners/build.py",
+    "runners/train.py",
+)
+"""Files of the package that can change a number. Boards, loading and the command line are not among them."""
+
+LIBRARIES = ("jax", "jaxlib", "equinox", "optax", "numpy", "scikit-learn")
+_PLUG_IN_GROUPS = tuple(f"tangentbench.{kind}" for kind in ("datasets", "models", "losses", "methods", "metrics"))
+_DEVICE_PLUG_INS = (
+    "jax-cuda12-plugin",
+    "jax-cuda13-plugin",
+    "jax-rocm60-plugin",
+    "jax-rocm7-plugin",
+    "jax-metal",
+    "libtpu",
+    "libtpu-nightly",
+)
+_PACKAGE_FOLDERS = ("models", "tasks", "runners")
+# from the first absolute, home or dotted path on; a task id such as family/name is none
+_PATH = re.compile(r"(?<![\w./\\])(?:~[\w.-]*|\.{1,2}|[A-Za-z]:)?[/\\].*|(?<!\w)~.*", re.DOTALL)
+
+
+class DeviceError(RuntimeError):
+    """jax could not say which device it would use."""
+
+
+def code_digest(kind: str | None = None) -> str:
+    """16 hex digits naming the code that makes numbers.
+
+    Covers the files of `SOURCES`, the versions of `LIBRARIES`, installed plug-ins (versions and sources) and the device
+    kind, so that a stored run is reused exactly while all of them stay the same.
+
+    Args:
+        kind: the device kind; by default `device_kind()`.
+
+    Raises:
+        DeviceError: the device kind is unknown.
+    """
+    parts = [*_hashed(package_root(), SOURCES), *(f"{name} {_version(name)}" for name in LIBRARIES)]
+    parts += [*_plug_ins(), *(f"{name} {_version(name)}" for name in _DEVICE_PLUG_INS if _version(name))]
+    return hashlib.sha256("\n".join([*parts, kind or device_kind()]).encode()).hexdigest()[:16]
+
+
+def device_kind() -> str:
+    """The kind of device jax would run on, such as `cpu` or `NVIDIA H100 80GB HBM3`.
+
+    Without a device plug-in among the installed distributions, or with `JAX_PLATFORMS=cpu`, it is `cpu` and jax is not
+    imported. Otherwise a subprocess asks jax, once per process: the parent must not take the device's memory.
+
+    Raises:
+        DeviceError: jax does not start.
+    """
+    platforms = os.environ.get("JAX_PLATFORMS", "")
+    if platforms.split(",")[0].strip().lower() == "cpu" or not _has_device_plug_in():
+        return "cpu"
+    return _asked_device_kind(platforms)
+
+
+def provenance(argv: Sequence[str], kind: str | None = None) -> dict[str, Any]:
+    """What a run records about its making; no host name, user name or path.
+
+    Args:
+        argv: the command line; paths in it are replaced by `<path>`.
+        kind: the device kind; by default `device_kind()`.
+
+    Returns:
+        JSON: `package` (see there), `versions` of `LIBRARIES`, `python`, `device`, `xla_flags`, `argv`, `plug_ins`.
+    """
+    return {
+        "package": dict(package()),
+        "versions": {name: _version(name) for name in LIBRARIES},
+        "python": platform.python_version(),
+        "device": kind or device_kind(),
+        "xla_flags": " ".join(map(_without_path, os.environ.get("XLA_FLAGS", "").split())),
+        "argv": [_program(argv[0]), *map(_without_path, argv[1:])] if argv else [],
+        "plug_ins": sorted({f"{name} {version}" for _, name, version in _entry_points()}),
+    }
+
+
+def package_root() -> Path:
+    """The folder that holds the imported `models`, `tasks` and `runners`."""
+    return Path(__file__).resolve().parent.parent
+
+
+@cache
+def package() -> dict[str, Any]:
+    """Where the imported sources come from.
+
+    Returns:
+        `version` of the distribution; `commit` of the checkout that tracks the sources, or the commit that `ASV_COMMIT`
+        names for a wheel; `dirty` and `diff`: whether models, tasks or runners differ from it, and a hash of how.
+    """
+    found: dict[str, Any] = {"version": _version("tangentbench"), "commit": None, "dirty": None, "diff": None}
+    root = package_root()
+    # only the repository that tracks the imported files counts, not one that merely contains the environment
+    if _git(root, "ls-files", "--error-unmatch", "runners/provenance.py") is None:
+        commit = os.environ.get("ASV_COMMIT", "")
+        found["commit"] = commit if re.fullmatch(r"[0-9a-f]{7,64}", commit) else None
+        return found
+    commit = _git(root, "rev-parse", "HEAD")
+    found["commit"] = commit.decode().strip() if commit else None
+    diff = _git(root, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD", "--", *_PACKAGE_FOLDERS) or b""
+    listing = _git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", *_PACKAGE_FOLDERS) or b""
+    new = sorted(name for name in listing.decode().split("\0") if name)
+    found["dirty"] = bool(diff or new)
+    if found["dirty"]:
+        content = b"".join(name.encode() + b"\0" + (root / name).read_bytes() for name in new)
+        found["diff"] = hashlib.sha256(diff + content).hexdigest()[:16]
+    return found
+
+
+def _hashed(root: Path, patterns: Iterable[str]) -> list[str]:
+    files = sorted({path for pattern in patterns for path in root.glob(pattern) if path.is_file()})
+    return [f"{path.relative_to(root).as_posix()} {_content_hash(path)}" for path in files]
+
+
+def _content_hash(path: Path) -> str:
+    # line ends differ between checkouts and wheels, and mean nothing
+    return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+
+
+def _plug_ins() -> list[str]:
+    """Name, version and source hashes of every plug-in."""
+    # sources too: in an editable install the version stays while the code moves
+    parts = []
+    for module, name, version in sorted(_entry_points()):
+        parts.append(f"{name} {version}")
+        # finding a top-level module imports nothing
+        spec = importlib.util.find_spec(module.split(".")[0])
+        if spec and spec.submodule_search_locations:
+            for folder in spec.submodule_search_locations:
+                parts += _hashed(Path(folder), ("**/*.py",))
+        elif spec and spec.origin and spec.origin.endswith(".py"):
+            parts += _hashed(Path(spec.origin).parent, (Path(spec.origin).name,))
+    return parts
+
+
+def _entry_points() -> set[tuple[str, str, str]]:
+    points = importlib.metadata.entry_points()
+    return {
+        (point.module.split(".")[0], point.dist.name, point.dist.version)
+        for group in _PLUG_IN_GROUPS
+        for point in points.select(group=group)
+        if point.dist is not None and point.dist.name != "tangentbench"
+    }
+
+
+def _has_device_plug_in() -> bool:
+    return bool(importlib.metadata.entry_points(group="jax_plugins")) or any(map(_version, _DEVICE_PLUG_INS))
+
+
+@cache
+def _asked_device_kind(platforms: str) -> str:
+    environment = {**os.environ, "JAX_PLATFORMS": platforms, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    question = "import jax; print(jax.devices()[0].device_kind)"
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-c", question], capture_output=True, text=True, env=environment, timeout=180
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        why = type(error).__name__
+        raise DeviceError(f"jax did not start ({why}); set JAX_PLATFORMS=cpu to run on the CPU") from error
+    lines = answer.stdout.split("\n")
+    kind = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    if answer.returncode or not kind:
+        last = (answer.stderr.strip().splitlines() or ["no message"])[-1]
+        raise DeviceError(f"jax did not start: {last}; set JAX_PLATFORMS=cpu to run on the CPU")
+    return kind
+
+
+@cache
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> bytes | None:
+    """Standard output of a git command that changes nothing; None where it fails or git is missing."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        answer = subprocess.run(
+            ["git", *arguments],
+            cwd=folder,
+            capture_output=True,
+            env={**environment, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
+            timeout=30,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout if answer.returncode == 0 else None
+
+
+def _program(name: str) -> str:
+    stem = re.split(r"[/\\]", name)[-1]
+    return stem.removesuffix(".exe").removesuffix(".py")
+
+
+def _without_path(word: str) -> str:
+    return _PATH.sub("<path>", word)

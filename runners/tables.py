@@ -1,0 +1,307 @@
+"""Boards as text: a table for the terminal, Markdown, CSV or JSON.
+
+`table` and `markdown` are for reading and round to three digits; `csv` and `json` carry every field unrounded.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any
+
+from .claims import Verdict, verdict_counts
+from .leaderboard import Arena, Row
+from .papers import heading
+from .words import interval, number, seconds
+
+FORMATS = ("table", "markdown", "csv", "json")
+PIPE_WIDTH = 100
+COLOURS = {
+    "holds": "green",
+    "rejected": "green",
+    "fails": "bold red",
+    "not rejected": "bold red",
+    "undecided": "yellow",
+}
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a readable table: its head, the text of a row, and how it is set.
+
+    `style` names the rich style of a row's cell, used on a terminal only. `keep`: never broken over lines.
+    """
+
+    title: str
+    text: Callable[[Any], str]
+    right: bool = False
+    keep: bool = True
+    style: Callable[[Any], str] = lambda row: ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows under one heading, with a line below them."""
+
+    title: str
+    rows: Sequence[Any]
+    footer: str = ""
+
+
+def render(
+    rows: Sequence[Record],
+    columns: Sequence[Column],
+    fmt: str = "table",
+    *,
+    title: str = "",
+    footer: str = "",
+    width: int | None = None,
+    colour: bool | None = None,
+) -> str:
+    """One table as text.
+
+    Args:
+        rows: mappings from field to value.
+        columns: of the readable formats; CSV and JSON have the fields of the rows.
+        fmt: table, markdown, csv or json.
+        title: line above, footer: line below, in the readable formats.
+        width: in characters; by default the terminal's, or 100 in a pipe.
+        colour: by default on a terminal that wants it.
+
+    Raises:
+        ValueError: the format is unknown.
+    """
+    if fmt == "json":
+        return json.dumps(list(rows), indent=1, ensure_ascii=False, allow_nan=False)
+    if fmt == "csv":
+        return _csv(rows)
+    return _readable([Group(title, rows, footer)], columns, fmt, width, colour)
+
+
+def leaderboard_table(
+    arenas: Sequence[Arena], fmt: str = "table", *, width: int | None = None, colour: bool | None = None
+) -> str:
+    """The boards of several arenas, each under its own heading; as CSV one line per arena and method."""
+    if fmt == "json":
+        return json.dumps([asdict(arena) for arena in arenas], indent=1, ensure_ascii=False, allow_nan=False)
+    if fmt == "csv":
+        return _csv([_flat(arena, row) for arena in arenas for row in arena.rows])
+    groups = [Group(_arena_title(arena), [(arena, row) for row in arena.rows], _arena_note(arena)) for arena in arenas]
+    return _readable(groups, ARENA_COLUMNS, fmt, width, colour)
+
+
+def claims_table(
+    verdicts: Sequence[Verdict], fmt: str = "table", *, width: int | None = None, colour: bool | None = None
+) -> str:
+    """The claims of every paper under its title, and how many of them hold."""
+    if fmt == "json":
+        document = {"claims": [asdict(v) for v in verdicts], "counts": verdict_counts(verdicts)}
+        return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+    if fmt == "csv":
+        return _csv([asdict(verdict) for verdict in verdicts])
+    # claims without a paper last
+    ordered = sorted(verdicts, key=lambda v: (not v.paper, v.paper))
+    groups = [Group(heading(paper), list(rows)) for paper, rows in groupby(ordered, key=lambda v: v.paper)]
+    return _readable(groups, CLAIM_COLUMNS, fmt, width, colour) + "\n\n" + summary(verdicts)
+
+
+def summary(verdicts: Iterable[Verdict]) -> str:
+    """`41 holds, 3 undecided, 0 fails; 12/12 controls rejected`."""
+    counts = verdict_counts(verdicts)
+    controls = counts["rejected"] + counts["not rejected"]
+    head = f"{counts['holds']} holds, {counts['undecided']} undecided, {counts['fails']} fails"
+    return f"{head}; {counts['rejected']}/{controls} controls rejected"
+
+
+def _arena_title(arena: Arena) -> str:
+    goal = {"lower": " (lower is better)", "higher": " (higher is better)"}.get(arena.direction, "")
+    return f"{arena.task}: {arena.title} · {arena.metric}{goal}" + (f" · {arena.tier}" if arena.tier else "")
+
+
+def _arena_note(arena: Arena) -> str:
+    reference = f"{arena.reference} at {number(arena.reference_score)}"
+    notes = [f"target {number(arena.target)}", f"budget {number(arena.budget)} gradient evaluations"]
+    notes += [f"relative to {reference}, frozen"]
+    seeds = {row.expected_seeds for row in arena.rows if row.expected_seeds}
+    notes += [f"{max(seeds)} seeds"] if seeds else []
+    if any(row.edge for row in arena.rows):
+        notes.append("*: the edge of its grid")
+    if any(row.stale for row in arena.rows):
+        notes.append("†: from other code than the current")
+    lines = ["; ".join(notes)]
+    for row in arena.rows:
+        remarks = [f"{n} {name.replace('_', ' ')}" for name, n in row.failures] + ([row.detail] if row.detail else [])
+        if remarks:
+            lines.append(f"{row.method}: {', '.join(remarks)}")
+    return "\n".join(lines)
+
+
+def _rank(pair: tuple[Arena, Row]) -> str:
+    row = pair[1]
+    if row.rank_low is None:
+        return "–"
+    return str(row.rank_low) if row.rank_low == row.rank_high else f"{row.rank_low}–{row.rank_high}"
+
+
+def _score(pair: tuple[Arena, Row]) -> str:
+    row = pair[1]
+    if row.score is None:
+        return row.state
+    return interval(row.score, row.low, row.high) + ("†" if row.stale else "")
+
+
+def _work(pair: tuple[Arena, Row]) -> str:
+    arena, row = pair
+    if not row.seeds:
+        return "–"
+    shown = f"> {number(arena.budget)}" if row.work is None else number(row.work)
+    return f"{shown} ({row.reached}/{row.seeds})"
+
+
+def _rate(pair: tuple[Arena, Row]) -> str:
+    row = pair[1]
+    rate = (row.point or {}).get("learning_rate")
+    if rate is None:
+        return "–"
+    if isinstance(rate, Mapping):
+        text = f"{rate['critical']:g} critical" if "critical" in rate else f"{rate['value']:g}"
+    else:
+        text = f"{rate:g}"
+    return text + ("*" if row.edge else "")
+
+
+ARENA_COLUMNS = (
+    Column("rank", _rank, right=True),
+    Column("method", lambda pair: pair[1].method, style=lambda pair: "bold" if pair[1].rank_low == 1 else ""),
+    Column("score", _score),
+    Column("relative", lambda pair: number(pair[1].relative), right=True),
+    Column("work to target", _work, right=True),
+    Column("time", lambda pair: seconds(pair[1].seconds), right=True),
+    Column("rate", _rate),
+)
+
+
+def _claim(verdict: Verdict) -> str:
+    name = f"{verdict.task}: {verdict.claim}"
+    words = [("control: " if verdict.control else "") + verdict.says] if verdict.says or verdict.control else []
+    notes = "; ".join(text for text in (verdict.reason, verdict.missing, verdict.explanation) if text)
+    words += [f"({notes})"] if notes else []
+    return "\n".join([name, " ".join(words)]) if words else name
+
+
+def _used(verdict: Verdict) -> str:
+    return f"{verdict.seeds}" + ("†" if verdict.stale else "")
+
+
+CLAIM_COLUMNS = (
+    Column("claim", _claim, keep=False),
+    Column("verdict", lambda v: v.verdict, style=lambda v: COLOURS[v.verdict]),
+    Column("measured", lambda v: interval(v.value, v.low, v.high)),
+    Column("expected", lambda v: v.region),
+    Column("seeds", _used, right=True),
+)
+
+
+def _flat(arena: Arena, row: Row) -> dict[str, Any]:
+    shared = {name: value for name, value in asdict(arena).items() if name != "rows"}
+    return {**shared, **{name: value for name, value in asdict(row).items()}}
+
+
+def _readable(
+    groups: Sequence[Group], columns: Sequence[Column], fmt: str, width: int | None, colour: bool | None
+) -> str:
+    if fmt == "markdown":
+        return "\n\n".join(_markdown(group, columns) for group in groups)
+    if fmt != "table":
+        raise ValueError(f"got the format {fmt!r}; expected one of {', '.join(FORMATS)}")
+    return _rich(groups, columns, width or _terminal_width(), _wants_colour() if colour is None else colour)
+
+
+def _rich(groups: Sequence[Group], columns: Sequence[Column], width: int, colour: bool) -> str:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False, emoji=False)
+    shown = _filled(groups, columns)
+    for group in groups:
+        if group.title:
+            console.print(Text(group.title, style="bold"))
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1), expand=False)
+        for column in shown:
+            # columns of all groups line up
+            widest = max((len(column.text(row)) for other in groups for row in other.rows), default=0)
+            table.add_column(
+                column.title,
+                justify="right" if column.right else "left",
+                no_wrap=column.keep,
+                overflow="ellipsis" if column.keep else "fold",
+                min_width=widest if column.keep else min(widest, 14),
+            )
+        for row in group.rows:
+            table.add_row(*(Text(column.text(row), style=column.style(row)) for column in shown))
+        console.print(table)
+        if group.footer:
+            console.print(Text(group.footer, style="dim"))
+        console.print()
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    return "\n".join(line for line, above in zip(lines, ["", *lines], strict=False) if line or above).rstrip()
+
+
+def _filled(groups: Sequence[Group], columns: Sequence[Column]) -> list[Column]:
+    """The columns that say something in some row."""
+    return [column for column in columns if any(column.text(row) for group in groups for row in group.rows)]
+
+
+def _markdown(group: Group, columns: Sequence[Column]) -> str:
+    shown = _filled([group], columns)
+    lines = [
+        _markdown_row([column.title for column in shown]),
+        _markdown_row(["---:" if column.right else "---" for column in shown]),
+        *(_markdown_row([_escaped(column.text(row)) for column in shown]) for row in group.rows),
+    ]
+    parts = [f"### {group.title}"] if group.title else []
+    return "\n\n".join([*parts, "\n".join(lines), *([group.footer.replace("\n", "  \n")] if group.footer else [])])
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _escaped(text: str) -> str:
+    for character in "\\|*_<>`":
+        text = text.replace(character, "\\" + character)
+    return text.replace("\n", "<br>")
+
+
+def _csv(rows: Sequence[Record]) -> str:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow([_csv_value(row.get(name)) for name in names])
+    return out.getvalue().rstrip("\n")
+
+
+def _csv_value(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list, tuple)) else value
+
+
+def _terminal_width() -> int:
+    return max(shutil.get_terminal_size((PIPE_WIDTH, 24)).columns, 60)
+
+
+def _wants_colour() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

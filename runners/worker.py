@@ -1,0 +1,104 @@
+"""The process in which cells run: reads a batch from its standard input, answers with messages, knows no store.
+
+It is started by `schedule` and may die at any time: by the system's memory killer, by a timeout of its parent, by a
+bug in a compiled kernel. Nothing is lost then, since the parent writes every result as it arrives.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+import sys
+import threading
+import time
+from typing import Any, BinaryIO
+
+HEADER = struct.Struct("!Q")
+
+
+def send(stream: BinaryIO, message: Any) -> None:
+    """Writes one length-prefixed message."""
+    payload = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    stream.write(HEADER.pack(len(payload)) + payload)
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> Any | None:
+    """Reads one message; ``None`` at the end of the stream, also in the middle of a message."""
+    head = stream.read(HEADER.size)
+    if len(head) < HEADER.size:
+        return None
+    (length,) = HEADER.unpack(head)
+    payload = stream.read(length)
+    return pickle.loads(payload) if len(payload) == length else None
+
+
+def classify(error: BaseException) -> tuple[str, str]:
+    """Status and one-line message of an exception that a batch raised."""
+    from ..tasks.datasets import DatasetUnavailable
+
+    text = " ".join(str(error).split())[:500] or type(error).__name__
+    if isinstance(error, DatasetUnavailable):
+        return "skipped", text
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
+        return "out_of_memory", text
+    return "error", f"{type(error).__name__}: {text}"
+
+
+def main() -> None:
+    """Serves batches until standard input closes.
+
+    A request is ``{"cells": [JSON of a resolved cell], "lanes": [(cell index, seed)]}``. Answers are
+    ``("progress", {...})``, ``("run", cell index, seed, fields)``, ``("failed", status, message)`` for the lanes that
+    are still missing, and ``("done",)``.
+    """
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    requests = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # a print in a component must not corrupt the messages
+    send(answers, ("ready",))
+    from .compiled import Compiled
+
+    compiled = Compiled()
+    while (request := receive(requests)) is not None:
+        try:
+            _serve(request, answers, compiled)
+        except BrokenPipeError:
+            return
+        except Exception as error:  # any failure of a batch becomes its rows
+            import traceback
+
+            traceback.print_exc()
+            send(answers, ("failed", *classify(error)))
+        send(answers, ("done",))
+
+
+def _end_with_parent(parent: int) -> None:
+    """Ends this process once its parent is gone, however it went; a long compiled call would not notice."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
+def _serve(request: dict[str, Any], answers: BinaryIO, compiled: Any) -> None:
+    import jax
+
+    from ..tasks.spec import Cell
+    from .train import Trainer, run_batch
+
+    cells = [Cell.model_validate(cell) for cell in request["cells"]]
+    index = {id(cell): i for i, cell in enumerate(cells)}
+    lanes = [(cells[i], seed) for i, seed in request["lanes"]]
+    with jax.enable_x64(cells[0].precision == "float64"), jax.default_matmul_precision("highest"):
+        trainer = Trainer(*lanes[0], compiled)
+        for result in run_batch(trainer, lanes, lambda info: send(answers, ("progress", info))):
+            fields = {
+                name: getattr(result, name)
+                for name in ("outcome", "scalars", "certificates", "steps", "work", "seconds", "arrays")
+            }
+            send(answers, ("run", index[id(result.cell)], result.seed, fields))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""What each kind of claim declares: the metric, where it is taken, and the accepted region."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from .options import Options, Real, refuse
+
+OutcomeName = Literal["monotone", "catapult", "dead", "divergent", "unconverged"]
+Scalar = Annotated[str | int | float | bool | None, Field(union_mode="smart")]
+Band = Annotated[list[Real], Field(min_length=2, max_length=2)]
+
+
+class Region(Options):
+    """An accepted region; exactly one of the three."""
+
+    at_least: Real | None = None
+    """Accepted: this value and above."""
+    at_most: Real | None = None
+    """Accepted: this value and below."""
+    within: Band | None = None
+    """Accepted: from the first to the second value."""
+
+    @model_validator(mode="after")
+    def _one_region(self) -> Region:
+        given = [name for name in ("at_least", "at_most", "within") if getattr(self, name) is not None]
+        if len(given) != 1:
+            got = f"got {' and '.join(given)}" if given else "got none"
+            raise refuse(f"give exactly one of at_least, at_most and within; {got}", given[1] if given else "")
+        if self.within is not None and not self.within[0] < self.within[1]:
+            low, high = self.within
+            raise refuse(f"within must rise from low to high, got [{low:g}, {high:g}]", "within", "swap the two")
+        return self
+
+
+class Exponent(Region):
+    """Slope of log metric over log of a sweep axis, by least squares per seed."""
+
+    metric: str
+    """Label of the metric."""
+    along: str
+    """Sweep axis."""
+
+
+class Threshold(Region):
+    """A metric of one cell."""
+
+    metric: str
+    """Label of the metric."""
+    scale: Literal["linear", "log"] = "linear"
+    """Scale on which seeds are averaged."""
+
+
+class Monotone(Options):
+    """Kendall's tau between a metric and a sweep axis, per seed."""
+
+    metric: str
+    """Label of the metric."""
+    along: str
+    """Sweep axis."""
+    direction: Literal["increasing", "decreasing"]
+    """Which way the metric goes as the axis grows."""
+    at_least: Annotated[float, Field(gt=0, le=1)]
+    """Smallest tau that counts."""
+
+
+class Contrast(Region):
+    """The first cell minus (or over) the second, paired by seed."""
+
+    metric: str
+    """Label of the metric."""
+    between: Annotated[list[dict[str, Scalar]], Field(min_length=2, max_length=2)]
+    """Coordinates of the two cells."""
+
+    as_: Annotated[Literal["difference", "ratio"], Field(alias="as")]
+    """How the two are compared."""
+
+
+class OutcomeShare(Options):
+    """Share of seeds that end in one of the outcomes."""
+
+    is_: Annotated[list[OutcomeName], Field(alias="is", min_length=1, max_length=5)]
+    """The outcomes that count."""
+    at_least: Annotated[float, Field(gt=0, le=1)]
+    """Smallest share of seeds."""
+
+
+class Boundary(Region):
+    """A phase boundary found by bisection."""
+
+    metric: str = "boundary"
+    """Label under which the boundary is stored."""

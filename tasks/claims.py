@@ -1,0 +1,259 @@
+"""Claims as declared: each is read, its kind found, and its cells selected, before anything runs.
+
+A claim must name metrics that the task measures and select exactly one cell (per value of `along`, per side of a
+contrast); otherwise its verdict would depend on which cell happened to come first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from . import registry
+from .document import Node
+from .options import Options
+from .problem import did_you_mean
+from .report import Report, describe
+from .spec import Claim
+
+ENDS = ("largest", "smallest")
+Coords = Sequence[Mapping[str, Any]]
+
+
+@dataclass
+class _Reader:
+    report: Report
+    coords: Coords
+    labels: frozenset[str]
+    bisects: bool
+
+    # -- coordinates --------------------------------------------------------------------------------------------------
+
+    def values(self, axis: str) -> list[Any]:
+        """The values of an axis in sweep order."""
+        return list({repr(c[axis]): c[axis] for c in self.coords if axis in c}.values())
+
+    def axes(self) -> list[str]:
+        return list(dict.fromkeys(axis for c in self.coords for axis in c))
+
+    def place(self, node: Node | None) -> dict[str, list[Any]] | None:
+        """``{axis: [values]}`` of a `where`; ``None`` after reporting what is wrong with it."""
+        if node is None or not isinstance(node.value, dict):
+            return {} if node is None else None  # a wrong type is reported by the schema
+        found: dict[str, list[Any]] = {}
+        for axis, (mark, given) in node.value.items():
+            values = self.values(axis)
+            if not values:
+                known = self.axes()
+                hint = did_you_mean(axis, known) if known else "the task has no sweep"
+                self.report.add(mark, f"'{axis}' is not swept", hint)
+                return None
+            items = given.value if isinstance(given.value, list) else [given]
+            chosen = [self._value(axis, item, values) for item in items]
+            if None in chosen:
+                return None
+            found[axis] = [value[0] for value in chosen if value is not None]
+        return found
+
+    def _value(self, axis: str, item: Node, values: list[Any]) -> tuple[Any] | None:
+        wanted = item.value
+        if wanted in ENDS and isinstance(wanted, str) and wanted not in values:
+            if not all(map(_is_number, values)):
+                self.report.add(item, f"'{axis}' has values that are no numbers: none is {wanted}", _listed(values))
+                return None
+            return (max(values) if wanted == "largest" else min(values),)
+        for value in values:
+            if _equal(value, wanted):
+                return (value,)
+        what = describe(item)
+        hint = did_you_mean(wanted, map(str, values)) if isinstance(wanted, str) else ""
+        self.report.add(item, f"'{axis}' never has the value {what}", hint or _listed(values))
+        return None
+
+    def select(self, where: Mapping[str, Sequence[Any]]) -> Coords:
+        return [c for c in self.coords if all(a in c and any(_equal(c[a], v) for v in w) for a, w in where.items())]
+
+    # -- checks -------------------------------------------------------------------------------------------------------
+
+    def one_cell(self, node: Node, where: Mapping[str, Sequence[Any]], what: str = "the claim") -> None:
+        found = self.select(where)
+        if len(found) != 1:
+            self.report.add(node, f"{what} selects {len(found)} cells, must be one", self._narrow(found, where))
+
+    def _narrow(self, found: Coords, where: Mapping[str, Any], along: str = "") -> str:
+        free = [a for a in self.axes() if a != along and len({repr(c.get(a)) for c in found}) > 1]
+        if free:
+            return f"give {' and '.join(free)} one value in `where`"
+        return "no cell of the sweep has these values together" if not found else ""
+
+    def per_value(self, node: Node, along: Node, where: Mapping[str, Sequence[Any]], least: int) -> None:
+        """Exactly one cell per number along an axis, and enough of them."""
+        axis = along.value
+        values = self.values(axis)
+        if not values:
+            known = self.axes()
+            hint = did_you_mean(axis, known) if known else "the task has no sweep"
+            self.report.add(along, f"'{axis}' is not swept", hint)
+            return
+        if not all(map(_is_number, values)):
+            self.report.add(along, f"'{axis}' has values that are no numbers", _listed(values))
+            return
+        found = self.select(where)
+        here = {c[axis] for c in found}
+        if len(found) > len(here):
+            message = f"the claim selects {len(found)} cells for {len(here)} values of {axis}, must be one each"
+            self.report.add(node, message, self._narrow(found, where, axis))
+        elif len(here) < least:
+            self.report.add(along, f"{len(here)} points along {axis}; at least {least} are needed")
+        elif least > 2 and min(here) <= 0:
+            self.report.add(along, f"{axis} has values that are not positive: it has no logarithm")
+
+    def metric(self, node: Node | None) -> None:
+        if node is not None and isinstance(node.value, str) and node.value not in self.labels:
+            listed = did_you_mean(node.value, self.labels, otherwise="add it to metrics")
+            self.report.add(node, f"the task does not measure '{node.value}'", listed)
+
+
+def read(node: Node | None, report: Report, coords: Coords, labels: frozenset[str], bisects: bool) -> list[Claim]:
+    """The claims of a task; what is wrong with them goes into the report.
+
+    Args:
+        node: the list of claims.
+        report: collects the problems.
+        coords: sweep coordinates of every cell.
+        labels: what the task measures, `boundary` included if it bisects.
+        bisects: whether the task searches for a boundary.
+    """
+    if node is None or not isinstance(node.value, list):
+        return []  # a wrong type is reported by the task's own schema
+    reader = _Reader(report, coords, labels, bisects)
+    items = [item for item in node.value if isinstance(item.value, dict)]
+    named = _by_id(items, report)
+    return [claim for item in items if (claim := _claim(item, named, reader)) is not None]
+
+
+def _by_id(items: list[Node], report: Report) -> dict[str, Node]:
+    named: dict[str, Node] = {}
+    for item in items:
+        name = item.get("id")
+        if name is None or not isinstance(name.value, str):
+            continue
+        if name.value in named:
+            first = named[name.value].place(("id",))
+            report.add(name, f"two claims are called '{name.value}'", f"the other is at line {first.line}")
+        named.setdefault(name.value, item)
+    return named
+
+
+def _claim(item: Node, named: Mapping[str, Node], reader: _Reader) -> Claim | None:
+    report, kinds = reader.report, registry.table("claim")
+    given = [key for key in item.value if key in kinds]
+    head = Node({k: v for k, v in item.value.items() if k not in kinds}, item.mark)
+    for key, (mark, _) in head.value.items():
+        if key not in Claim.model_fields:
+            report.add(mark, f"unknown key '{key}'", did_you_mean(key, [*Claim.model_fields, *kinds]))
+    claim = report.model(Claim, Node({k: v for k, v in head.value.items() if k in Claim.model_fields}, item.mark))
+    control = item.get("control")
+    if control is not None:
+        kind_item = _controlled(control, given, item, named, report)
+    else:
+        kind_item = item
+        if not given:
+            known = ", ".join(kinds)
+            report.add(item, "the claim has no kind", f"add one of {known}, or `control: id` for a control")
+    if len(given) > 1:
+        place = item.place((given[1],), key=True)
+        report.add(place, f"the claim has two kinds, {given[0]} and {given[1]}", "remove one")
+    kind = next((key for key in (kind_item.value if kind_item else ()) if key in kinds), None)
+    if kind_item is None or kind is None:
+        return None
+    body = kind_item.value[kind][1]
+    options = _options(kind, body, report)
+    where = reader.place(item.get("where"))
+    if options is None or where is None:
+        return None
+    between = _check(kind, body, options, where, reader, at=item if control is not None else body)
+    if claim is None:
+        return None
+    body_data = options.model_dump(mode="json", by_alias=True) | ({} if between is None else {"between": between})
+    flat = {axis: values[0] if len(values) == 1 else values for axis, values in where.items()}
+    own = {} if control is not None else {kind: body_data}
+    return Claim.model_validate({**claim.model_dump(), "where": flat, **own})
+
+
+def _controlled(control: Node, given: list[str], item: Node, named: Mapping[str, Node], report: Report) -> Node | None:
+    """The claim that a control controls."""
+    if given:
+        place = item.place((given[0],), key=True)
+        what = f"a control takes its kind from the claim it controls: '{given[0]}' is not allowed"
+        report.add(place, what, "remove it")
+    if not isinstance(control.value, str):
+        return None  # reported by the schema
+    other = named.get(control.value)
+    if other is None or other is item:
+        known = [name for name, node in named.items() if node is not item and node.get("control") is None]
+        report.add(control, f"no claim is called '{control.value}'", did_you_mean(control.value, known))
+        return None
+    if other.get("control") is not None:
+        report.add(control, f"'{control.value}' is itself a control", "name the claim that must fail here")
+        return None
+    return other
+
+
+def _options(kind: str, body: Node, report: Report) -> Any:
+    if not isinstance(body.value, dict):
+        report.add(body, f"'{kind}': expected a mapping, got {describe(body)}")
+        return None
+    schema: type[BaseModel] = registry.find("claim", kind).schema() or Options
+    return report.model(schema, body)
+
+
+def _check(
+    kind: str, body: Node, options: Any, where: dict[str, list[Any]], reader: _Reader, at: Node
+) -> list[dict[str, Any]] | None:
+    """The kind's own rules; returns the resolved sides of a contrast."""
+    reader.metric(body.get("metric"))
+    along = body.get("along")
+    if along is not None:
+        reader.per_value(at, along, where, least=3 if kind == "exponent" else 2)
+    elif kind == "contrast":
+        return _sides(body, where, reader, at)
+    elif kind == "boundary" and not reader.bisects:
+        reader.report.add(body, "a boundary claim needs a search", "add `bisect: …` to the task")
+    else:
+        reader.one_cell(at, where)
+    return None
+
+
+def _sides(body: Node, where: dict[str, list[Any]], reader: _Reader, at: Node) -> list[dict[str, Any]] | None:
+    sides = []
+    for index, node in enumerate(body.value["between"][1].value):
+        side = reader.place(node)
+        if side is None:
+            return None
+        both = where.keys() & side.keys()
+        if both:
+            axis = next(axis for axis in side if axis in both)
+            reader.report.add(node.place((axis,), key=True), f"'{axis}' is in `where` too", "give it in one place")
+            return None
+        reader.one_cell(node if at is body else at, {**where, **side}, f"the {('first', 'second')[index]} side")
+        sides.append({axis: values[0] if len(values) == 1 else values for axis, values in side.items()})
+    if sides[0] == sides[1]:
+        reader.report.add(body.value["between"][1], "both sides are the same cell")
+    return sides
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return a == b and isinstance(a, bool) == isinstance(b, bool)
+
+
+def _listed(values: Sequence[Any]) -> str:
+    shown = ", ".join(str(v) for v in values[:8])
+    return f"it has {shown}" + (", …" if len(values) > 8 else "")

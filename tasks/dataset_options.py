@@ -1,0 +1,220 @@
+"""Options of the data sets (`tasks.datasets`), and what each offers to metrics."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from .options import Count, Dim, NonNegative, Options, Positive, Real, Size, refuse
+
+
+class DatasetOptions(Options):
+    """What a task may ask of any data set."""
+
+    @property
+    def train_size(self) -> int:
+        """Number of training examples."""
+        return getattr(self, "train", 1)
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """What metrics may require of it: validation | test | classification | agop | single_example."""
+        sized = {name for name in ("validation", "test") if getattr(self, name, 0)}
+        return frozenset(sized | self.special)
+
+    @property
+    def special(self) -> set[str]:
+        """What this data set offers beyond its splits."""
+        return set()
+
+
+class Splits(DatasetOptions):
+    train: Count
+    """Number of training examples."""
+    validation: Size = 0
+    """Number of validation examples; 0 for none."""
+    test: Size = 0
+    """Number of test examples; 0 for none."""
+
+
+class MonomialOptions(Splits):
+    """Product of a few coordinates of Gaussian inputs."""
+
+    dim: Dim
+    """Input dimension d."""
+    factors: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=16)] = [0, 1]
+    """Indices of the multiplied coordinates, from 0; an index may repeat."""
+    noise: NonNegative = 0.0
+    """Standard deviation of Gaussian noise on the training targets."""
+
+    @property
+    def special(self) -> set[str]:
+        return {"agop"}
+
+    @model_validator(mode="after")
+    def _inside(self) -> MonomialOptions:
+        if max(self.factors) >= self.dim:
+            raise refuse(f"factors must be below dim = {self.dim}, got {max(self.factors)}", "factors")
+        return self
+
+
+class LowRankPolynomialOptions(Splits):
+    """Sum of Hermite polynomials along a few hidden directions of Gaussian inputs."""
+
+    dim: Dim
+    """Input dimension d."""
+    rank: Annotated[int, Field(ge=1, le=1000)]
+    """Number of hidden directions."""
+    degree: Annotated[int, Field(ge=1, le=10)]
+    """Degree of the polynomial."""
+    noise: NonNegative = 0.0
+    """Standard deviation of Gaussian noise on the training targets."""
+
+    @property
+    def special(self) -> set[str]:
+        return {"agop"}
+
+    @model_validator(mode="after")
+    def _inside(self) -> LowRankPolynomialOptions:
+        if self.rank > self.dim:
+            raise refuse(f"rank must be at most dim = {self.dim}, got {self.rank}", "rank")
+        return self
+
+
+class GaussianMixtureOptions(Splits):
+    """Equally likely Gaussian classes; labels -1 and 1 for two, one-hot rows for more."""
+
+    dim: Dim
+    """Input dimension d."""
+    classes: Annotated[int, Field(ge=2, le=1000)] = 2
+    """Number of classes."""
+    separation: NonNegative = 4.0
+    """Distance between any two class centres, in standard deviations of a class."""
+    mean_scale: NonNegative = 0.0
+    """Norm of the centres' common mean."""
+
+    @property
+    def special(self) -> set[str]:
+        return {"classification"}
+
+    @model_validator(mode="after")
+    def _room(self) -> GaussianMixtureOptions:
+        if self.dim < self.classes + 1:
+            raise refuse(f"{self.classes} centres and their mean need dim >= {self.classes + 1}, got {self.dim}", "dim")
+        return self
+
+
+class SphereOptions(Splits):
+    """Inputs uniform on a sphere."""
+
+    dim: Dim
+    """Input dimension d."""
+    radius: Literal["sqrt_dim", "unit"] = "sqrt_dim"
+    """Norm of every input: sqrt(d) or 1."""
+    target: Literal["linear", "sign", "noise"] = "linear"
+    """A random linear function, its sign, or labels unrelated to the inputs."""
+
+    @property
+    def special(self) -> set[str]:
+        return {"linear": {"agop"}, "sign": {"classification"}}.get(self.target, set())
+
+
+class SingleExampleOptions(DatasetOptions):
+    """One input in a random direction, and its target."""
+
+    dim: Dim
+    """Input dimension d."""
+    norm: Literal["sqrt_dim"] | Positive = "sqrt_dim"
+    """Norm of the input: sqrt(d) or a number."""
+    target: Real = 1.0
+    """The target y."""
+
+    @property
+    def special(self) -> set[str]:
+        return {"single_example"}
+
+
+Pair = Annotated[list[Real], Field(min_length=2, max_length=2)]
+
+
+class TwoClustersOptions(Splits):
+    """Scalar inputs around two means, one label per cluster."""
+
+    means: Pair = [2.6, -2.0]
+    """Centres of the two clusters, of unit variance."""
+    weights: Pair = [0.5, 0.5]
+    """Shares of the examples; they sum to 1."""
+    labels: Pair = [1.0, -1.0]
+    """Targets of the two clusters."""
+
+    @property
+    def special(self) -> set[str]:
+        return {"classification"} if sorted(self.labels) == [-1.0, 1.0] else set()
+
+    @model_validator(mode="after")
+    def _shares(self) -> TwoClustersOptions:
+        if min(self.weights) <= 0 or abs(sum(self.weights) - 1) > 1e-9:
+            raise refuse(f"weights must be positive with sum 1, got {self.weights}", "weights")
+        return self
+
+
+class BundledOptions(Splits):
+    """A small real data set; ``available`` examples in all."""
+
+    train: Annotated[int, Field(ge=2, le=10_000)]
+    """Number of training examples."""
+    task: Literal["regression", "two_class"]
+    """What is predicted."""
+
+    @property
+    def special(self) -> set[str]:
+        return {"classification"} if self.task == "two_class" else set()
+
+    @property
+    def available(self) -> int:
+        """How many examples there are."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _enough(self) -> BundledOptions:
+        asked = self.train + self.validation + self.test
+        if asked > self.available:
+            raise refuse(f"only {self.available} examples exist; train + validation + test asks for {asked}", "train")
+        return self
+
+
+class DigitsOptions(BundledOptions):
+    """Hand-written digits, 8 x 8 pixels."""
+
+    IMAGES: ClassVar[tuple[int, ...]] = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)
+
+    task: Literal["regression", "two_class"] = "two_class"
+    """The digit's value, or which of the two `classes` it is."""
+    classes: Annotated[list[Annotated[int, Field(ge=0, le=9)]], Field(min_length=2, max_length=2)] = [3, 8]
+    """The two digits of `two_class`; labels 1 and -1."""
+    normalize: Literal["sqrt_dim", "unit", "standard"] = "sqrt_dim"
+    """Norm 8 or 1 for every image, or variance 1 for every pixel."""
+
+    @property
+    def available(self) -> int:
+        return sum(self.IMAGES if self.task == "regression" else (self.IMAGES[k] for k in self.classes))
+
+    @model_validator(mode="after")
+    def _different(self) -> DigitsOptions:
+        if self.classes[0] == self.classes[1]:
+            raise refuse(f"classes must be two different digits, got {self.classes}", "classes")
+        return self
+
+
+class DiabetesOptions(BundledOptions):
+    """Disease progression of 442 patients from ten measurements."""
+
+    task: Literal["regression", "two_class"] = "regression"
+    """The progression, or whether it is above the training median."""
+    normalize: Literal["sqrt_dim", "unit", "standard"] = "standard"
+    """Norm sqrt(10) or 1 for every patient, or variance 1 for every measurement."""
+
+    @property
+    def available(self) -> int:
+        return 442

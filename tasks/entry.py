@@ -1,0 +1,90 @@
+"""What the registry knows about a component: names, words and lazy addresses; nothing is imported until asked for."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from typing import Any
+
+METHOD_GRID_POINTS = 6  # every method is tuned on as many points as every other
+
+
+def resolve(address: str) -> Any:
+    """The object at ``module:attribute``."""
+    module, _, attribute = address.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One named component.
+
+    Attributes:
+        kind: dataset | model | loss | method | metric | claim.
+        name: the word used in task files.
+        summary: one sentence.
+        source: paper, section, equation.
+        build: ``module:attribute`` of what `load` returns.
+        options: ``module:attribute`` of a pydantic model of its options, free of jax; empty when it has none.
+        origin: the distribution that provides it.
+    """
+
+    kind: str
+    name: str
+    summary: str
+    source: str
+    build: str
+    options: str = ""
+    origin: str = "tangentbench"
+
+    def load(self) -> Any:
+        """Import and return the component itself."""
+        return resolve(self.build)
+
+    def schema(self) -> Any:
+        """The pydantic model of its options; ``None`` when it has none."""
+        return resolve(self.options) if self.options else None
+
+
+@dataclass(frozen=True)
+class MethodEntry(Entry):
+    """A training method.
+
+    Attributes:
+        critical: its learning rate may be given in units of gradient descent's critical rate ``2/lambda_max``.
+        grid: what arenas tune over; each point overrides the method's options.
+    """
+
+    critical: bool = False
+    grid: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class MetricEntry(Entry):
+    """A measured number.
+
+    Attributes:
+        unit: its unit, ``1`` for a pure number.
+        direction: lower | higher (is better) | none.
+        definition: the formula.
+        at: when it may be measured, the first is the default: ``start``, ``end``, ``schedule`` (a curve on the record
+            schedule), ``series`` (from the curves of the finished run).
+        cost: what one evaluation costs.
+        reduce: how a scheduled curve becomes one number: last | max | min.
+        needs: arrays and curves that the runner must keep for it; the label of a scheduled metric that must be listed.
+        requires: what the task must offer: validation | test | classification | agop | single_example | blocks |
+            network (no expansion) | full_batch | every_step (record.every is 1) | bisect.
+    """
+
+    unit: str = "1"
+    direction: str = "none"
+    definition: str = ""
+    at: tuple[str, ...] = ("end",)
+    cost: str = "one prediction"
+    reduce: str = "last"
+    needs: tuple[str, ...] = field(default=())
+    requires: tuple[str, ...] = field(default=())
+
+
+RUNNER_KEEPS = frozenset({"kernel0", "batch_loss_before", "batch_loss_after", "batch_critical_rate"})
+"""Names in `MetricEntry.needs` that the runner provides; any other is the label of a scheduled metric."""

@@ -1,0 +1,35 @@
+"""Metrics of a state (weights at one step), metrics of a whole run, and the rules behind its outcome."""
+
+from .rules import Outcome as Outcome
+from .rules import classify_outcome as classify_outcome
+from .rules import count_catapults_gd as count_catapults_gd
+from .rules import count_catapults_sgd as count_catapults_sgd
+from .series import Series as Series
+from .series import boundary as boundary
+from .series import catapults as catapults
+from .series import initial_loss as initial_loss
+from .series import peak_loss as peak_loss
+from .series import recursion_error as recursion_error
+from .series import sgd_catapults as sgd_catapults
+from .series import steps_to_stop as steps_to_stop
+from .series import work_to_target as work_to_target
+from .state import Context as Context
+from .state import agop_alignment as agop_alignment
+from .state import critical_rate as critical_rate
+from .state import hessian_norm as hessian_norm
+from .state import kernel_change as kernel_change
+from .state import kernel_critical_rate as kernel_critical_rate
+from .state import linearization_error as linearization_error
+from .state import multilinear_error as multilinear_error
+from .state import output as output
+from .state import parameter_distance as parameter_distance
+from .state import quadratic_error as quadratic_error
+from .state import relative_parameter_distance as relative_parameter_distance
+from .state import sharpness as sharpness
+from .state import tangent_kernel_norm as tangent_kernel_norm
+from .state import test_error as test_error
+from .state import test_loss as test_loss
+from .state import train_error as train_error
+from .state import train_loss as train_loss
+from .state import validation_error as validation_error
+from .state import validation_loss as validation_loss

@@ -1,0 +1,186 @@
+"""Metrics of a whole run, computed from its recorded curves: `(series, **options) -> float | None`. numpy only.
+
+`None` means that the run gives no such number (a target never reached, a divergent peak): it is stored as missing with
+the run's outcome beside it, never as NaN or infinity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from . import rules
+
+Curve = Float[np.ndarray, "t"]
+
+
+@dataclass(frozen=True)
+class Series:
+    """The curves of one run, cut after its last step. T is the number of steps taken, R of records, B of loss values.
+
+    Attributes:
+        loss: loss of the full training set at `steps` [B], the last weights included. Full-batch methods have one
+            at every step (B = T + 1), mini-batch methods one at every record.
+        steps: step numbers of `loss`, from 0 to T [B].
+        curves: metrics evaluated on the record schedule, by label [R]. Step 0 and the last weights are records.
+        record_steps: step numbers of `curves`, from 0 to T [R].
+        learning_rate: rate of each step [T], schedules and catapult_gd's resets included, in absolute units.
+        work_per_step: per-example gradient evaluations of one step (n, or the batch size).
+        n: number of training examples.
+        outcome: the run's outcome (`rules.Outcome`).
+        converged: whether the run reached its stopping loss.
+        initial, final: scalars measured at w0 and at the last weights, by label.
+        batch: curves of each step of a mini-batch method [T]: `batch_loss_before` and `batch_loss_after`, L(w_t; X_b)
+            and L(w_{t+1}; X_b); `batch_critical_rate`, 2/(s lambda_max(K(X_b; w_t))). Empty unless a metric needs them.
+        info: what a closed form needs of the model and the data, for runs on a single example: `x_norm2` = |x|^2,
+            `width` m, `dim` d, `target` y, and `per_kernel`, the loss's scale s for n = c = 1 (1 or 2).
+        bracket: last interval of a bisection, in the unit of its axis; `None` for a run that is none.
+    """
+
+    loss: Float[np.ndarray, "b"]
+    steps: Int[np.ndarray, "b"]
+    curves: dict[str, Float[np.ndarray, "r"]]
+    record_steps: Int[np.ndarray, "r"]
+    learning_rate: Float[np.ndarray, "t"]
+    work_per_step: int
+    n: int
+    outcome: rules.Outcome
+    converged: bool
+    initial: dict[str, float] = field(default_factory=dict)
+    final: dict[str, float] = field(default_factory=dict)
+    batch: dict[str, Float[np.ndarray, "t"]] = field(default_factory=dict)
+    info: dict[str, float] = field(default_factory=dict)
+    bracket: tuple[float, float] | None = None
+
+    def curve(self, label: str, asker: str) -> tuple[Int[np.ndarray, "k"], Float[np.ndarray, "k"]]:
+        """Step numbers and values of a recorded curve; `train_loss` is the training loss at all its steps.
+
+        Raises:
+            ValueError: the run did not record it.
+        """
+        if label == "train_loss":
+            return self.steps, self.loss
+        if label not in self.curves:
+            raise ValueError(
+                f"{asker} needs the curve {label!r}: add {{name: {label}, at: schedule}} to the task's metrics"
+            )
+        return self.record_steps, self.curves[label]
+
+
+def initial_loss(series: Series) -> float | None:
+    """Training loss at initialisation, in the task's loss. Needs no curve."""
+    return _finite(series.loss[0])
+
+
+def peak_loss(series: Series) -> float | None:
+    """Largest training loss of the run; `None` if it left the finite numbers. Needs no curve."""
+    return _finite(np.max(series.loss))
+
+
+def steps_to_stop(series: Series) -> float | None:
+    """Steps until the stopping loss was reached; `None` (censored) if it was not. Needs no curve."""
+    return float(series.steps[-1]) if series.converged else None
+
+
+def work_to_target(series: Series, *, target: float, of: str = "train_loss") -> float | None:
+    """Per-example gradient evaluations until the curve `of` was first at `target` or below, at its recorded steps.
+
+    `None` means censored: never reached. Needs the curve named by `of`, unless that is `train_loss`.
+    """
+    steps, values = series.curve(of, "work_to_target")
+    reached = np.flatnonzero(values <= target)
+    return float(steps[reached[0]]) * series.work_per_step if len(reached) else None
+
+
+def catapults(series: Series) -> float | None:
+    """Number of catapults of a full-batch run (`rules.count_catapults_gd`). Needs the curve `tangent_kernel_norm`.
+
+    Raises:
+        ValueError: the curve is missing, or the training loss was not recorded at every step.
+    """
+    steps, kernel_norm = series.curve("tangent_kernel_norm", "catapults")
+    if len(series.loss) != series.steps[-1] + 1:
+        raise ValueError("catapults needs the training loss of every step; for mini-batch methods use sgd_catapults")
+    return float(rules.count_catapults_gd(series.loss, kernel_norm, steps))
+
+
+def sgd_catapults(series: Series, *, per: Literal["run", "step"] = "run") -> float | None:
+    """Number of steps that catapult (`rules.count_catapults_sgd`), or their share of all steps (`per: step`).
+
+    Needs the batch curves `batch_loss_before`, `batch_loss_after` and `batch_critical_rate`; a full batch is a batch
+    too.
+
+    Raises:
+        ValueError: a batch curve is missing, or an unknown `per`.
+    """
+    if per not in ("run", "step"):
+        raise ValueError(f"sgd_catapults: per must be run or step; got {per!r}")
+    names = ("batch_loss_before", "batch_loss_after", "batch_critical_rate")
+    missing = [name for name in names if name not in series.batch]
+    if missing:
+        raise ValueError(f"sgd_catapults needs {', '.join(missing)}, recorded at every step of the run")
+    before, after, critical = (series.batch[name] for name in names)
+    count, steps = rules.count_catapults_sgd(before, after, critical, series.learning_rate), len(before)
+    return float(count) if per == "run" else count / steps if steps else None
+
+
+def boundary(series: Series) -> float | None:
+    """Phase boundary found by the task's bisection: the middle of its last interval, in the unit of its axis."""
+    return None if series.bracket is None else _finite(sum(series.bracket) / 2)
+
+
+def recursion_error(series: Series, *, of: Literal["output", "kernel"] = "output") -> float | None:
+    """How far a run on one example strays from the two-variable recursion of the quadratic model.
+
+    For the second-order expansion of a two-layer ReLU network in NTK parameterisation without bias (and for the linear
+    such network itself), gradient descent on one example is exactly (arXiv 2205.11787, the setting of Theorem 1), with
+    g the output, e = g - y, lambda the tangent kernel and k = |x|^2/(m d),
+
+        e' = (1 - eta lambda + k eta^2 e g) e
+        lambda' = lambda - eta k (4 g e - eta lambda e^2),
+
+    where eta is the rate times the loss's scale s (`Series.info`). The recursion starts from the recorded g_0 and
+    lambda_0 and is iterated for the whole run on its own values.
+
+    Needs the curves `output` and `tangent_kernel_norm` at every step.
+
+    Returns:
+        max_t |difference of g - y| / max_t |g - y|, or the same of lambda; `None` where a run left the finite numbers.
+
+    Raises:
+        ValueError: a curve or an entry of `info` is missing, a step was not recorded, or an unknown `of`.
+    """
+    if of not in ("output", "kernel"):
+        raise ValueError(f"recursion_error: of must be output or kernel; got {of!r}")
+    steps, output = series.curve("output", "recursion_error")
+    _, kernel = series.curve("tangent_kernel_norm", "recursion_error")
+    if len(steps) != len(series.learning_rate) + 1:
+        raise ValueError("recursion_error needs its curves at every step: set record.every to 1")
+    missing = [name for name in ("x_norm2", "width", "dim", "target", "per_kernel") if name not in series.info]
+    if missing:
+        raise ValueError(
+            f"recursion_error needs {', '.join(missing)}: it is for one-hidden-layer models on one example"
+        )
+    info = series.info
+    k = info["x_norm2"] / (info["width"] * info["dim"])
+    error, top = output[0] - info["target"], kernel[0]
+    predicted = [(error, top)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for eta in info["per_kernel"] * series.learning_rate:
+            g = error + info["target"]
+            error, top = (
+                (1 - eta * top + k * eta**2 * error * g) * error,
+                top - eta * k * (4 * g * error - eta * top * error**2),
+            )
+            predicted.append((error, top))
+        measured = output - info["target"] if of == "output" else kernel
+        difference = np.asarray(predicted)[:, 0 if of == "output" else 1] - measured
+        scale = np.max(np.abs(measured))
+        return _finite(np.max(np.abs(difference)) / scale) if scale > 0 else None
+
+
+def _finite(value: float | np.floating) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,119 @@
+"""Options of the models (`models`)."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from .options import NonNegative, Options, Part, Positive, refuse
+
+Activation = Literal["identity", "relu", "tanh", "swish", "gelu"]
+
+
+class Sigma1(Part):
+    """The initialisation of arXiv 2209.15106, Assumption 2."""
+
+    sigma1: Positive
+    """Bound on the spectral norm of a layer, in units of sqrt(width)."""
+
+
+class InitOptions(Part):
+    """How weights are drawn, in units of the neural-tangent parameterisation."""
+
+    weights: Literal["ntk"] | NonNegative | Sigma1 = "ntk"
+    """Standard deviation of the hidden weights: ``ntk`` (1), a number, or ``{sigma1: number}``."""
+    output: Literal["normal", "rademacher", "unit_sphere", "zero"] = "normal"
+    """Distribution of the output weights."""
+    bias_std: NonNegative = 1.0
+    """Standard deviation of the biases, of a model that has them."""
+
+
+class ModelOptions(Options):
+    """What any model may be turned into."""
+
+    expansion: Literal["linear", "quadratic", "multilinear"] | None = None
+    """Train the model's Taylor expansion at initialisation instead of the model."""
+    truncate: Annotated[int, Field(ge=0, le=64)] | None = None
+    """Total degree at which a multilinear expansion is cut."""
+    has_blocks: ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _expandable(self) -> ModelOptions:
+        if self.expansion == "multilinear" and not self.has_blocks:
+            raise refuse(
+                "a multilinear expansion needs a model whose parameters are divided into blocks",
+                "expansion",
+                "use the bottleneck model, or expansion: linear or quadratic",
+            )
+        if self.truncate is not None and self.expansion != "multilinear":
+            raise refuse("truncate belongs to expansion: multilinear", "truncate", "remove it")
+        return self
+
+
+class ChainOptions(ModelOptions):
+    """Options of fully connected networks."""
+
+    depth: Annotated[int, Field(ge=1, le=200)]
+    """Number of hidden layers."""
+    parameterization: Literal["ntk", "standard"] = "ntk"
+    """Where the 1/sqrt(fan-in) stands: before the sum, or in the initial weights."""
+    bias: bool = False
+    """Whether layers have biases."""
+    output_activation: Activation = "identity"
+    """Activation of the output."""
+    init: InitOptions = InitOptions.model_construct(weights="ntk", output="normal", bias_std=1.0)
+    """Initialisation of the weights."""
+
+
+Width = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class WideOptions(ChainOptions):
+    """Fully connected network."""
+
+    width: Width | Annotated[list[Width], Field(min_length=1, max_length=200)]
+    """Neurons per hidden layer: one number, or a list with one per layer."""
+    activation: Activation
+    """Activation of the hidden layers."""
+
+    @model_validator(mode="after")
+    def _one_width_per_layer(self) -> WideOptions:
+        if isinstance(self.width, list) and len(self.width) != self.depth:
+            raise refuse(f"width lists {len(self.width)} hidden layers but depth is {self.depth}", "width")
+        return self
+
+
+class BottleneckOptions(ChainOptions):
+    """Fully connected network with narrow hidden layers."""
+
+    has_blocks: ClassVar[bool] = True
+
+    width: Width
+    """Neurons of the wide hidden layers."""
+    bottleneck_width: Width
+    """Neurons of the narrow hidden layers."""
+    at: Annotated[list[Annotated[int, Field(ge=1)]], Field(max_length=200)]
+    """Which hidden layers are narrow, counted from 1, increasing; an empty list is one block."""
+    activation: Activation = "identity"
+    """Activation of the hidden layers."""
+
+    @model_validator(mode="after")
+    def _places(self) -> BottleneckOptions:
+        if self.at != sorted(set(self.at)) or any(place > self.depth for place in self.at):
+            what = f"at must list increasing hidden layers between 1 and depth = {self.depth}"
+            raise refuse(f"{what}, got {self.at}", "at")
+        return self
+
+
+class GeneralQuadraticOptions(ModelOptions):
+    """The general quadratic model; its number of weights is the input dimension."""
+
+    batched: ClassVar[frozenset[str]] = frozenset({"gamma"})
+
+    gamma: Annotated[float, Field(gt=0, le=10)] = 1e-3
+    """Strength of the quadratic term, the part of 1/sqrt(width)."""
+    signature: Literal["random", "positive"] = "random"
+    """Signs of the diagonal of Sigma."""
+    linear: bool = True
+    """Whether there is a linear term, phi(x) = x/||x||."""

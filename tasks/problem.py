@@ -1,0 +1,54 @@
+"""What is wrong with a task file: one `Problem` per place, all of them in one `TaskFileError`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One mistake: where it stands (1-based; line 0 means the file as a whole), what it is, what to type instead."""
+
+    file: str
+    line: int
+    col: int
+    message: str
+    suggestion: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.col}" if self.line else self.file
+        return f"{place}: {self.message}" + (f" ({self.suggestion})" if self.suggestion else "")
+
+    def plain(self) -> dict[str, str | int]:
+        """The same as plain data, for JSON."""
+        return asdict(self)
+
+
+class TaskFileError(Exception):
+    """A task file cannot be used; ``problems`` holds every mistake found, in file order."""
+
+    def __init__(self, problems: Iterable[Problem]):
+        self.problems = tuple(sorted(set(problems)))
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.problems))
+
+
+def did_you_mean(word: str, known: Iterable[str], *, otherwise: str = "") -> str:
+    """``did you mean 'x'?`` for the closest known words; else ``otherwise``, else the known words when they are few."""
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=2, cutoff=0.6)
+    if len(close) > 1 and _closeness(word, close[0]) > _closeness(word, close[1]) + 0.1:
+        close = close[:1]
+    if close:
+        return "did you mean " + " or ".join(f"'{w}'" for w in close) + "?"
+    if otherwise:
+        return otherwise
+    return f"known: {', '.join(known)}" if 0 < len(known) <= 16 else ""
+
+
+def _closeness(word: str, other: str) -> float:
+    return difflib.SequenceMatcher(a=other, b=word).ratio()

@@ -1,0 +1,39 @@
+"""What all tests share: shapes checked at run time, and the project's own files."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import jaxtyping
+import pytest
+
+# Before any test imports the package: its shape annotations are executed, not only read.
+jaxtyping.install_import_hook("tangentbench.models", "beartype.beartype")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The source tree, of which the installed package lacks the tests, the benchmarks and the root's files."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def script():
+    """Load a script of `.ci/` as a module: `script("tree").files(root)`."""
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(f"ci_{name}", ROOT / ".ci" / f"{name}.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def project_files(script) -> list[Path]:
+    """The project's files, relative to `root`; nothing that git would ignore."""
+    return script("tree").files(ROOT)

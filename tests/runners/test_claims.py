@@ -1,0 +1,303 @@
+"""Every kind of claim: planted truth holds, a planted counterexample fails, noise is undecided."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tangentbench.runners.claims import Region, evaluate, exit_code, verdict_counts
+from tangentbench.runners.statistics import Interval
+from tangentbench.tasks import load
+
+from .boards import SEEDS, make_cell, make_run, make_task, runs_of
+
+WIDTHS = [32, 64, 128, 256]
+BAND = {"metric": "m", "along": "model.width", "within": [-0.65, -0.35]}
+RNG = np.random.default_rng(7)
+NOISE = RNG.normal(size=(len(SEEDS), 64))
+
+
+def noise(cell, seed: int) -> float:
+    """A fixed normal draw per coordinates and seed."""
+    place = sum(map(ord, repr(sorted(cell.coords.items())))) % 64
+    return float(NOISE[seed, place])
+
+
+def one(claim, cells, values, **options):
+    (verdict,) = evaluate(make_task({"id": "claim", **claim}), cells, runs_of(values), **options)
+    return verdict
+
+
+WIDE = [make_cell({"model.width": width}) for width in WIDTHS]
+
+
+@pytest.mark.parametrize(
+    ("region", "interval", "expected"),
+    [
+        (Region(0, 1), Interval(0.5, 0.0, 1.0), "holds"),
+        (Region(0, 1), Interval(0.5, -0.1, 0.9), "undecided"),
+        (Region(0, 1), Interval(1.5, 1.1, 1.9), "fails"),
+        (Region(0, 1), Interval(1.5, 1.0, 1.9), "undecided"),
+        (Region(0, 1), Interval(0.5, -5, 5), "undecided"),
+        (Region(0.5, math.inf), Interval(1, 0.5, 1.5), "holds"),
+        (Region(-math.inf, 0.5), Interval(1, 0.6, 1.5), "fails"),
+        (Region(-math.inf, 0.5), Interval(1, -math.inf, math.inf), "undecided"),
+    ],
+)
+def test_inside_holds_disjoint_fails_and_the_rest_is_undecided(region, interval, expected):
+    assert region.judge(interval) == expected
+
+
+@pytest.mark.parametrize(
+    ("power", "spread", "expected"), [(-0.5, 0.02, "holds"), (0.0, 0.02, "fails"), (-0.5, 1.0, "undecided")]
+)
+def test_exponent(power, spread, expected):
+    def values(cell, seed):
+        return cell.coords["model.width"] ** power * math.exp(spread * noise(cell, seed))
+
+    verdict = one({"exponent": BAND}, WIDE, values)
+    assert verdict.verdict == expected
+    assert verdict.value == pytest.approx(power, abs=0.5 if spread == 1 else 0.02)
+    assert (verdict.seeds, verdict.missing, verdict.region) == (8, "", "[-0.65, -0.35]")
+    assert verdict.detectable == pytest.approx((verdict.high - verdict.low) / 2)
+
+
+def test_an_exponent_without_a_positive_value_leaves_the_seed_out():
+    def values(cell, seed):
+        return 0.0 if seed == 2 and cell.coords["model.width"] == 64 else cell.coords["model.width"] ** -0.5
+
+    verdict = one({"exponent": BAND}, WIDE, values)
+    assert verdict.verdict == "holds" and verdict.seeds == 7
+    assert verdict.missing == "1 of 8 seeds left out: 1 a value is not positive"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (lambda cell, seed: cell.coords["model.width"] + 0.1 * noise(cell, seed), "holds"),
+        (lambda cell, seed: -cell.coords["model.width"] + 0.1 * noise(cell, seed), "fails"),
+        (lambda cell, seed: noise(cell, seed), "undecided"),
+    ],
+)
+def test_monotone(values, expected):
+    claim = {"monotone": {"metric": "m", "along": "model.width", "direction": "increasing", "at_least": 0.1}}
+    assert one(claim, WIDE, values).verdict == expected
+
+
+def test_monotone_turns_with_its_direction_and_orders_labels_by_the_sweep():
+    claim = {"monotone": {"metric": "m", "along": "model", "direction": "decreasing", "at_least": 0.5}}
+    cells = [make_cell({"model": name}) for name in ("zeta", "alpha", "mid")]
+    verdict = one(claim, cells, lambda cell, seed: {"zeta": 3.0, "alpha": 2.0, "mid": 1.0}[cell.coords["model"]])
+    assert (verdict.verdict, verdict.value, verdict.low, verdict.high) == ("holds", 1.0, 1.0, 1.0)
+    # numbers are ordered by size, however the sweep lists them
+    batches = [make_cell({"method.batch_size": size}) for size in (512, 5, 50)]
+    claim["monotone"]["along"] = "method.batch_size"
+    assert one(claim, batches, lambda cell, seed: -float(cell.coords["method.batch_size"])).value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("region", "level", "expected"),
+    [
+        ({"at_least": 0.5}, 1.0, "holds"),
+        ({"at_least": 0.5}, 0.0, "fails"),
+        ({"at_least": 0.5}, 0.5, "undecided"),
+        ({"at_most": 0.5}, 0.0, "holds"),
+        ({"at_most": 0.5}, 1.0, "fails"),
+        ({"within": [0.9, 1.1]}, 1.0, "holds"),
+        ({"within": [0.9, 1.1]}, 2.0, "fails"),
+    ],
+)
+def test_threshold(region, level, expected):
+    claim = {"threshold": {"metric": "m", **region}}
+    assert one(claim, [make_cell()], lambda cell, seed: level + 0.05 * noise(cell, seed)).verdict == expected
+
+
+def test_a_threshold_on_the_log_scale_is_a_geometric_mean():
+    values = [10.0 ** -(9 + seed % 3) for seed in SEEDS]
+    claim = {"threshold": {"metric": "m", "at_most": 1e-8, "scale": "log"}}
+    verdict = one(claim, [make_cell()], lambda cell, seed: values[seed])
+    assert verdict.verdict == "holds"
+    assert verdict.value == pytest.approx(np.exp(np.mean(np.log(values))))
+    assert verdict.detectable == pytest.approx(math.sqrt(verdict.high / verdict.low))
+    # an error of exactly zero has no logarithm, and is no reason to leave the best seed out
+    verdict = one(claim, [make_cell()], lambda cell, seed: 0.0)
+    assert (verdict.verdict, verdict.scale, verdict.seeds) == ("holds", "linear", 8)
+    # equal values stay on the region's edge, which exp(log(x)) may miss
+    edge = {"threshold": {"metric": "m", "at_most": 0.1, "scale": "log"}}
+    assert one(edge, [make_cell()], lambda cell, seed: 0.1).verdict == "holds"
+
+
+PAIR = [make_cell({"method.batch_size": size}) for size in (5, 512)]
+
+
+def contrast(**options):
+    between = [{"method.batch_size": 5}, {"method.batch_size": 512}]
+    return {"contrast": {"metric": "m", "between": between, **options}}
+
+
+@pytest.mark.parametrize(("shift", "expected"), [(1.0, "holds"), (-1.0, "fails"), (0.5, "undecided")])
+def test_a_contrast_is_paired(shift, expected):
+    """What seeds share is a hundred times the difference: unpaired, nothing could be decided."""
+
+    def values(cell, seed):
+        shared = 100.0 * NOISE[seed, 0]
+        return shared + 0.1 * noise(cell, seed) + (shift if cell.coords["method.batch_size"] == 5 else 0.0)
+
+    verdict = one(contrast(**{"as": "difference", "at_least": 0.5}), PAIR, values)
+    assert verdict.verdict == expected
+    assert verdict.value == pytest.approx(shift, abs=0.2)
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(2.0, "holds"), (0.5, "fails"), (1.5, "undecided")])
+def test_a_ratio_is_averaged_as_a_logarithm(factor, expected):
+    def values(cell, seed):
+        mine = math.exp(0.05 * noise(cell, seed))
+        return mine * 10.0**seed * (factor if cell.coords["method.batch_size"] == 5 else 1.0)
+
+    verdict = one(contrast(**{"as": "ratio", "at_least": 1.5}), PAIR, values)
+    assert verdict.verdict == expected
+    logs = [math.log(values(PAIR[0], seed) / values(PAIR[1], seed)) for seed in SEEDS]
+    assert verdict.value == pytest.approx(math.exp(np.mean(logs)))
+
+
+@pytest.mark.parametrize(("hits", "expected"), [(8, "holds"), (0, "fails"), (5, "undecided")])
+def test_outcome(hits, expected):
+    claim = {"outcome": {"is": ["catapult", "dead"], "at_least": 0.6}}
+
+    def values(cell, seed):
+        return {"outcome": ("catapult", "dead")[seed % 2] if seed < hits else "divergent"}
+
+    verdict = one(claim, [make_cell()], values)
+    assert verdict.verdict == expected
+    assert verdict.value == hits / 8
+
+
+def test_an_outcome_counts_finished_runs_only():
+    claim = {"outcome": {"is": ["divergent"], "at_least": 0.5}}
+    statuses = {0: {"status": "timeout", "outcome": None}, 1: {"status": "skipped", "outcome": None}, 2: None}
+    verdict = one(claim, [make_cell()], lambda cell, seed: statuses.get(seed, {"outcome": "divergent"}))
+    assert (verdict.value, verdict.seeds) == (1.0, 5)
+    assert verdict.missing == "3 of 8 seeds left out: 1 timeout, 1 skipped, 1 not run"
+
+
+@pytest.mark.parametrize(("place", "expected"), [(4.0, "holds"), (2.0, "fails"), (3.92, "undecided")])
+def test_boundary(place, expected):
+    claim = {"boundary": {"within": [3.92, 4.08]}}
+    verdict = one(claim, [make_cell()], lambda cell, s: {"scalars": {"boundary": place + 0.01 * noise(cell, s)}})
+    assert verdict.verdict == expected and verdict.metric == "boundary"
+
+
+@pytest.mark.parametrize(
+    ("power", "expected"), [(0.0, "rejected"), (-0.5, "not rejected"), (-0.3, "rejected"), (-0.9, "not rejected")]
+)
+def test_a_control_is_rejected_where_the_claim_fails(power, expected):
+    """A slope below the band fails as a claim, and does not show that the dependence is gone."""
+    task = make_task(
+        {"id": "scales", "exponent": BAND, "where": {"model": "wide"}},
+        {"id": "narrow", "control": "scales", "where": {"model": "narrow"}},
+    )
+    cells = [make_cell({"model": model, "model.width": width}) for model in ("wide", "narrow") for width in WIDTHS]
+    values = runs_of(
+        lambda cell, s: cell.coords["model.width"] ** (power if cell.coords["model"] == "narrow" else -0.5)
+    )
+    claim, control = evaluate(task, cells, values)
+    assert (claim.verdict, claim.control) == ("holds", False)
+    assert (control.verdict, control.control, control.kind) == (expected, True, "exponent")
+    assert (control.region, control.value) == (claim.region, pytest.approx(power))
+
+
+def test_an_undecided_control_is_not_rejected():
+    task = make_task(
+        {"id": "big", "threshold": {"metric": "m", "at_least": 0.5}, "where": {"a": 1}},
+        {"id": "same", "control": "big", "where": {"a": 2}},
+    )
+    cells = [make_cell({"a": 1}), make_cell({"a": 2})]
+    verdicts = evaluate(task, cells, runs_of(lambda cell, seed: 0.5 + noise(cell, seed)))
+    assert verdicts[1].verdict == "not rejected" and exit_code(verdicts) == 3
+    # before its runs are there a control says nothing, and breaks nothing
+    verdicts = evaluate(task, cells, runs_of(lambda cell, seed: None))
+    assert [v.verdict for v in verdicts] == ["undecided", "not rejected"] and exit_code(verdicts) == 0
+    # but one that ran and has no value to show is a broken control
+    lost = {"scalars": {"m": None}, "outcome": "divergent"}
+    verdicts = evaluate(task, cells, runs_of(lambda cell, seed: lost))
+    assert (verdicts[1].seeds, verdicts[1].finished, exit_code(verdicts)) == (0, 8, 3)
+
+
+def test_fewer_than_three_seeds_decide_nothing():
+    claim = {"threshold": {"metric": "m", "at_least": 0.5}}
+    lost = {"scalars": {"m": None}, "outcome": "divergent"}
+    verdict = one(claim, [make_cell()], lambda cell, seed: 1.0 if seed < 2 else lost)
+    assert (verdict.verdict, verdict.value, verdict.seeds) == ("undecided", None, 2)
+    assert verdict.reason == "a verdict needs 3 seeds with a value, got 2"
+    assert verdict.missing == "6 of 8 seeds left out: 6 divergent"
+    assert one(claim, [make_cell()], lambda cell, seed: 1.0 if seed < 3 else lost).verdict == "holds"
+
+
+def test_a_pair_needs_both_of_its_runs():
+    def values(cell, seed):
+        return {"status": "error", "outcome": None} if cell is PAIR[1] and seed == 0 else 1.0
+
+    verdict = one(contrast(**{"as": "difference", "within": [-0.1, 0.1]}), PAIR, values)
+    assert (verdict.verdict, verdict.seeds, verdict.missing) == ("holds", 7, "1 of 8 seeds left out: 1 error")
+
+
+def test_where_takes_values_and_lists_and_must_find_one_cell():
+    cells = [make_cell({"model.width": width, "method": name}) for width in WIDTHS for name in ("gd", "sgd")]
+
+    def values(cell, seed):
+        return cell.coords["model.width"] ** -0.5 if cell.coords["method"] == "gd" else 1.0
+
+    narrow = {"exponent": BAND, "where": {"method": "gd", "model.width": [32, 64, 128]}}
+    assert one(narrow, cells, values).verdict == "holds"
+    unclear = one({"exponent": BAND}, cells, values)
+    assert (unclear.verdict, unclear.seeds) == ("undecided", 0) and "more than one cell" in unclear.reason
+    absent = one({"threshold": {"metric": "m", "at_least": 0}, "where": {"method": "lion"}}, cells, values)
+    assert "selects 0 cells" in absent.reason
+
+
+def test_tuning_and_scoring_cells_are_not_evidence():
+    claim = {"threshold": {"metric": "m", "at_least": 0.5}}
+    cells = [make_cell(), make_cell(role="tune"), make_cell(role="score")]
+    assert one(claim, cells, lambda cell, seed: 1.0 if cell.role == "claim" else 0.0).verdict == "holds"
+
+
+def test_runs_of_other_code_are_counted_as_stale():
+    claim = {"threshold": {"metric": "m", "at_least": 0.5}}
+    task = make_task({"id": "claim", **claim})
+
+    def find(cell, seed):
+        return make_run(cell, seed, scalars={"m": 1.0}, code="older" if seed < 3 else "current")
+
+    assert evaluate(task, [make_cell()], find, code="current")[0].stale == 3
+    assert evaluate(task, [make_cell()], find)[0].stale == 0
+
+
+def test_every_claim_of_the_suite_is_evaluated():
+    """With nothing run all is undecided for that reason alone: no claim is malformed, none selects a wrong cell."""
+    for task in load.find():
+        verdicts = evaluate(task, load.cells(task), lambda cell, seed: None)
+        assert len(verdicts) == len(task.claims)
+        for verdict in verdicts:
+            assert verdict.verdict in ("undecided", "not rejected")
+            assert verdict.reason == "a verdict needs 3 seeds with a value, got 0", verdict
+            assert verdict.missing.endswith("not run") and verdict.tier == "laptop"
+
+
+def test_counts_and_exit_code():
+    held = one({"threshold": {"metric": "m", "at_least": 0.5}}, [make_cell()], lambda cell, seed: 1.0)
+    verdicts = [held, held, replace(held, verdict="undecided"), replace(held, verdict="rejected", control=True)]
+    assert verdict_counts(verdicts) == {"holds": 2, "fails": 0, "undecided": 1, "rejected": 1, "not rejected": 0}
+    assert exit_code(verdicts) == 0
+    assert exit_code([*verdicts, replace(held, verdict="fails")]) == 3
+
+
+def test_verdicts_flip_rarely_and_noise_is_seldom_decided():
+    """On the region's edge a t interval decides in 5% of the samples, half of them each way."""
+    decided = []
+    claim = {"threshold": {"metric": "m", "at_least": 0.0}}
+    for sample in np.random.default_rng(3).normal(size=(1500, 8)):
+        decided.append(one(claim, [make_cell()], lambda cell, seed, row=sample: float(row[seed])).verdict)
+    for word in ("holds", "fails"):
+        share = decided.count(word) / len(decided)
+        assert abs(share - 0.025) < 4 * math.sqrt(0.025 * 0.975 / len(decided)), word

@@ -1,0 +1,225 @@
+"""The code digest moves with the numbers only, and provenance gives nobody away."""
+
+import getpass
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tangentbench.runners import provenance
+from tangentbench.runners.provenance import code_digest, device_kind
+
+GIT = shutil.which("git")
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    """No answer cached by one test reaches another, nor does the environment of the test run."""
+    for name in ("JAX_PLATFORMS", "XLA_FLAGS", "ASV_COMMIT"):
+        monkeypatch.delenv(name, raising=False)
+    caches = (provenance.package, provenance._asked_device_kind, provenance._version)
+    for cached in caches:
+        cached.cache_clear()
+    yield
+    for cached in caches:
+        cached.cache_clear()
+
+
+@pytest.fixture
+def sources(tmp_path, monkeypatch, root) -> Path:
+    """A copy of the package's sources in the place of the imported ones."""
+    copy = tmp_path / "checkout"
+    for name in ("models", "tasks", "runners"):
+        shutil.copytree(root / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(provenance, "package_root", lambda: copy)
+    return copy
+
+
+def edit(path: Path) -> None:
+    with path.open("a", newline="") as file:
+        file.write("\n# edited\n")
+
+
+@pytest.mark.parametrize(
+    "name", ["models/kernels/__init__.py", "tasks/metrics/rules.py", "tasks/losses.py", "runners/methods.py"]
+)
+def test_an_edited_kernel_is_other_code(sources, name):
+    before = code_digest("cpu")
+    edit(sources / name)
+    assert code_digest("cpu") != before
+
+
+def test_every_pattern_names_a_file(sources):
+    for pattern in provenance.SOURCES:
+        assert list(sources.glob(pattern)), pattern
+
+
+@pytest.mark.parametrize(
+    "name", ["runners/claims.py", "runners/leaderboard.py", "runners/tables.py", "tasks/registry.py"]
+)
+def test_an_edited_board_is_not(sources, name):
+    before = code_digest("cpu")
+    edit(sources / name)
+    (sources / "runners" / "cli.py").write_text("# another command line\n")
+    assert code_digest("cpu") == before
+
+
+def test_a_new_or_renamed_kernel_and_a_device_are_other_code_but_line_ends_are_not(sources):
+    digests = [code_digest("cpu"), code_digest("NVIDIA H100")]
+    (sources / "models" / "added.py").write_text("x = 1\n")
+    digests.append(code_digest("cpu"))
+    (sources / "models" / "added.py").rename(sources / "models" / "renamed.py")
+    digests.append(code_digest("cpu"))
+    assert len(set(digests)) == 4
+    assert all(len(digest) == 16 and int(digest, 16) >= 0 for digest in digests)
+    (sources / "models" / "renamed.py").write_bytes(b"x = 1\r\n")
+    assert code_digest("cpu") == digests[-1]
+
+
+def test_library_versions_are_part_of_the_code(monkeypatch):
+    before = code_digest("cpu")
+    version = provenance._version
+    monkeypatch.setattr(provenance, "_version", lambda name: "99.0" if name == "jaxlib" else version(name))
+    assert code_digest("cpu") != before
+
+
+def test_the_sources_of_a_plug_in_are_part_of_the_code(tmp_path, monkeypatch):
+    before = code_digest("cpu")
+    (tmp_path / "my_plug_in").mkdir()
+    module = tmp_path / "my_plug_in" / "__init__.py"
+    module.write_text("x = 1\n")
+    info = tmp_path / "my_plug_in-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-plug-in\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[tangentbench.metrics]\nmine = my_plug_in:entry\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with_plug_in = code_digest("cpu")
+    module.write_text("x = 2\n")
+    assert len({before, with_plug_in, code_digest("cpu")}) == 3
+    assert provenance.provenance([])["plug_ins"] == ["my-plug-in 1.0"]
+    assert "my_plug_in" not in sys.modules
+
+
+def test_the_device_is_cpu_without_asking_jax(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("jax was asked")
+
+    monkeypatch.setattr(provenance.subprocess, "run", refuse)
+    monkeypatch.setattr(provenance, "_has_device_plug_in", lambda: False)
+    assert device_kind() == "cpu"
+    monkeypatch.setattr(provenance, "_has_device_plug_in", lambda: True)
+    for platforms in ("cpu", "CPU", "cpu,cuda"):
+        monkeypatch.setenv("JAX_PLATFORMS", platforms)
+        assert device_kind() == "cpu"
+
+
+def test_with_a_device_plug_in_jax_is_asked_once(monkeypatch):
+    asked = []
+
+    def answer(command, **options):
+        asked.append(options["env"]["XLA_PYTHON_CLIENT_PREALLOCATE"])
+        return subprocess.CompletedProcess(command, 0, "a banner\nNVIDIA H100 80GB HBM3\n", "")
+
+    monkeypatch.setattr(provenance, "_has_device_plug_in", lambda: True)
+    monkeypatch.setattr(provenance.subprocess, "run", answer)
+    assert [device_kind(), device_kind()] == ["NVIDIA H100 80GB HBM3"] * 2
+    assert asked == ["false"]
+
+
+def test_a_device_that_does_not_start_says_what_to_do(monkeypatch):
+    failed = subprocess.CompletedProcess([], 1, "", "Traceback\nRuntimeError: no CUDA-capable device is detected\n")
+    monkeypatch.setattr(provenance, "_has_device_plug_in", lambda: True)
+    monkeypatch.setattr(provenance.subprocess, "run", lambda *args, **options: failed)
+    with pytest.raises(provenance.DeviceError, match="no CUDA-capable.*JAX_PLATFORMS=cpu") as caught:
+        device_kind()
+    assert "\n" not in str(caught.value)
+
+
+def test_provenance_names_no_host_user_or_path(monkeypatch, tmp_path):
+    home = os.path.expanduser("~")
+    monkeypatch.setenv("XLA_FLAGS", f"--xla_dump_to={tmp_path} --xla_cpu_enable_fast_math=false")
+    argv = [
+        sys.argv[0], "run", "quadratic/single_example", "--results", str(tmp_path), f"--tasks={home}/x y/z",
+        "dir:/data/store", "commit:HEAD~2", "./mine.yaml", "../up", r"C:\Users\me", "~me", "--seeds", "8",
+    ]  # fmt: skip
+    record = provenance.provenance(argv, "cpu")
+    assert record["argv"][1:] == [
+        "run", "quadratic/single_example", "--results", "<path>", "--tasks=<path>",
+        "dir:<path>", "commit:HEAD~2", "<path>", "<path>", "<path>", "<path>", "--seeds", "8",
+    ]  # fmt: skip
+    assert record["xla_flags"] == "--xla_dump_to=<path> --xla_cpu_enable_fast_math=false"
+    text = json.dumps(record)
+    words = [str(tmp_path), os.path.dirname(sys.executable), socket.gethostname(), str(Path.cwd())]
+    for secret in (word for word in [*words, home] if len(word) > 3):
+        assert secret not in text
+    assert f'"{getpass.getuser()}"' not in text
+    assert record["versions"]["jax"] and record["device"] == "cpu"
+
+
+@pytest.mark.skipif(GIT is None, reason="git is not installed")
+class TestCheckout:
+    @pytest.fixture
+    def git(self, sources, monkeypatch):
+        names = {
+            "GIT_AUTHOR_NAME": "a",
+            "GIT_AUTHOR_EMAIL": "a@b",
+            "GIT_COMMITTER_NAME": "a",
+            "GIT_COMMITTER_EMAIL": "a@b",
+        }
+
+        def run(*arguments: str) -> str:
+            command = ["git", "-c", "init.defaultBranch=main", "-c", "commit.gpgsign=false", *arguments]
+            # git's hooks set variables that would point these commands at the project itself
+            clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+            done = subprocess.run(
+                command, cwd=sources, env={**clean, **names}, check=True, capture_output=True, text=True
+            )
+            return done.stdout.strip()
+
+        run("init")
+        return run
+
+    def test_the_commit_and_what_differs_from_it(self, sources, git):
+        git("add", ".")
+        git("commit", "-m", "first")
+        clean = provenance.package()
+        assert clean["commit"] == git("rev-parse", "HEAD")
+        assert (clean["dirty"], clean["diff"]) == (False, None)
+        diffs = set()
+        for change in (sources / "models" / "__init__.py", sources / "tasks" / "new_file.py"):
+            edit(change)
+            provenance.package.cache_clear()
+            dirty = provenance.package()
+            assert dirty["dirty"] and dirty["commit"] == clean["commit"]
+            diffs.add(dirty["diff"])
+        assert len(diffs) == 2
+
+    def test_a_repository_that_does_not_track_the_sources_is_not_theirs(self, sources, git, monkeypatch):
+        """A wheel in an environment inside somebody's repository, with or without asv."""
+        (sources / "thesis.tex").write_text("x")
+        git("add", "thesis.tex")
+        git("commit", "-m", "mine")
+        assert provenance.package()["commit"] is None
+        provenance.package.cache_clear()
+        monkeypatch.setenv("ASV_COMMIT", "0a1b2c3d4e5f")
+        assert provenance.package() == {
+            "version": provenance.package()["version"], "commit": "0a1b2c3d4e5f", "dirty": None, "diff": None,
+        }  # fmt: skip
+
+    def test_the_current_folder_does_not_matter(self, sources, git, monkeypatch, tmp_path):
+        git("add", ".")
+        git("commit", "-m", "first")
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        monkeypatch.chdir(elsewhere)
+        monkeypatch.setenv("GIT_DIR", str(elsewhere))
+        assert provenance.package()["commit"] == git("rev-parse", "HEAD")
+
+    def test_without_git_there_is_no_commit(self, sources, git, monkeypatch):
+        monkeypatch.setenv("PATH", str(sources))
+        assert provenance.package()["commit"] is None

@@ -1,0 +1,309 @@
+"""The store: what is written is read back, and nothing that goes wrong costs more than the run concerned."""
+
+import errno
+import json
+import math
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tangentbench.runners import results
+from tangentbench.runners.locks import batch_lock
+from tangentbench.runners.results import CorruptRun, Run, Store, StoreError
+
+BOARDS = ("records", "results", "provenance", "statistics", "claims", "leaderboard", "tables", "plots", "locks")
+
+
+def make_run(**changes) -> Run:
+    base = Run(
+        task="quadratic/single_example",
+        cell={"method": {"name": "gd"}, "model": {"name": "wide", "width": 64}},
+        coords={"model.width": 64},
+        digest="0123456789abcdef01234567",
+        code="fedcba9876543210",
+        seed=3,
+        tier="smoke",
+        role="claim",
+        status="ok",
+        outcome="monotone",
+        scalars={"train_loss": 0.25, "test_loss": None},
+        certificates={"critical_rate": 1e-9},
+        steps=100,
+        work=6400,
+        seconds={"compile": 1.0, "run": 0.5},
+        provenance={"python": "3.12.1"},
+    )
+    return replace(base, **changes)
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path / "results", create=True)
+
+
+def folder(store: Store, run: Run) -> Path:
+    return store.root / run.digest / run.code / str(run.seed)
+
+
+def test_a_run_comes_back_as_it_was_written(store):
+    run, curve = make_run(message="naïve"), np.array([1.0, np.inf, np.nan])
+    store.write(run, {"train_loss": curve, "spectrum": np.arange(3, dtype=np.float32)})
+    assert store.read(run.digest, run.code, run.seed) == run
+    arrays = Store(store.root).arrays(run)
+    np.testing.assert_array_equal(arrays["train_loss"], curve)
+    assert arrays["spectrum"].dtype == np.float32
+    assert store.digests() == [run.digest] and store.codes(run.digest) == [run.code]
+    assert store.seeds(run.digest, run.code) == [3]
+    assert sorted(os.listdir(folder(store, run))) == ["arrays.npz", "run.json"]
+
+
+def test_missing_runs_are_none(store, tmp_path):
+    assert store.read("aa", "bb", 0) is None
+    assert store.codes("aa") == [] and store.arrays(make_run()) == {} and list(store.runs()) == []
+    assert list(Store(tmp_path / "not there").runs()) == []
+    assert not (tmp_path / "not there").exists()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, np.float32("-inf")])
+def test_a_scalar_that_is_not_finite_is_refused_by_name(store, value):
+    with pytest.raises(ValueError, match="test_loss is .*stored as None"):
+        store.write(make_run(scalars={"test_loss": value}))
+    with pytest.raises(ValueError, match="residual"):
+        store.write(make_run(certificates={"residual": value}))
+    assert store.digests() == []
+
+
+def test_numpy_scalars_become_numbers(store):
+    store.write(make_run(scalars={"train_loss": np.float32(0.5)}))
+    text = (folder(store, make_run()) / "run.json").read_text()
+    assert json.loads(text)["scalars"] == {"train_loss": 0.5}
+    with pytest.raises(ValueError, match="array words has dtype"):
+        store.write(make_run(), {"words": np.array(["a"])})
+
+
+@pytest.mark.parametrize("changes", [{"status": "fine"}, {"outcome": "great"}, {"digest": "../../etc"}, {"code": ""}])
+def test_a_run_says_only_what_the_vocabulary_has(changes):
+    with pytest.raises(ValueError, match="expected"):
+        make_run(**changes)
+
+
+def test_a_run_written_again_is_replaced_as_a_whole(store):
+    store.write(make_run(), {"loss": np.ones(3)})
+    store.write(make_run(status="timeout", outcome=None, scalars={}))
+    assert store.read(make_run().digest, make_run().code, 3).status == "timeout"
+    assert store.arrays(make_run()) == {}
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"schema": 1}', "[]", '{"schema": 99}', "\0\0\0", "null"])
+def test_a_damaged_record_warns_with_its_name_and_counts_as_missing(store, text):
+    run = make_run()
+    store.write(run)
+    path = folder(store, run) / "run.json"
+    path.write_text(text)
+    with pytest.warns(CorruptRun, match="run.json: it .*counts as missing"):
+        assert store.read(run.digest, run.code, run.seed) is None
+    store.write(run)
+    assert store.read(run.digest, run.code, run.seed) == run
+
+
+def test_a_record_in_another_runs_folder_is_not_that_run(store):
+    store.write(make_run())
+    folder(store, make_run()).rename(folder(store, make_run(seed=4)))
+    with pytest.warns(CorruptRun, match="names another cell"):
+        assert store.read(make_run().digest, make_run().code, 4) is None
+
+
+@pytest.mark.parametrize("kept", [0, 100, None])
+def test_truncated_or_lost_arrays_make_the_run_missing(store, kept):
+    run = make_run()
+    store.write(run, {"loss": np.ones(100)})
+    path = folder(store, run) / "arrays.npz"
+    if kept is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:kept])
+        with pytest.warns(CorruptRun, match="arrays.npz"):
+            assert store.arrays(run) == {}
+    with pytest.warns(CorruptRun, match="missing or truncated"):
+        assert store.read(run.digest, run.code, run.seed) is None
+
+
+def test_a_full_disk_costs_nothing_that_was_stored(store, monkeypatch):
+    store.write(make_run(), {"loss": np.ones(3)})
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for step in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(results.os, step, full)
+            with pytest.raises(StoreError, match="No space left") as caught:
+                store.write(make_run(steps=7), {"loss": np.zeros(3)})
+        assert "\n" not in str(caught.value)
+    assert store.read(make_run().digest, make_run().code, 3) == make_run()
+    assert store.arrays(make_run())["loss"].sum() == 3
+    assert sorted(os.listdir(folder(store, make_run()))) == ["arrays.npz", "run.json"]
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions do not bind this user")
+def test_a_store_without_permission_is_one_line(store):
+    store.root.chmod(0o500)
+    try:
+        with pytest.raises(StoreError, match="Permission denied"):
+            store.write(make_run())
+    finally:
+        store.root.chmod(0o700)
+
+
+def test_a_path_that_cannot_hold_a_run_is_one_line(store):
+    (store.root / make_run().digest).write_text("in the way")
+    with pytest.raises(StoreError, match="cannot write the run"):
+        store.write(make_run())
+
+
+def test_foreign_folders_and_newer_stores_are_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(StoreError, match="not empty .* choose an empty or new folder"):
+        Store(tmp_path, create=True)
+    with pytest.raises(StoreError, match="is a file"):
+        Store(tmp_path / "thesis.tex", create=True)
+    newer = tmp_path / "newer"
+    newer.mkdir()
+    (newer / "tangentbench.json").write_text('{"schema": 2}')
+    with pytest.raises(StoreError, match="schema 2 and this version reads 1"):
+        Store(newer)
+    (newer / "tangentbench.json").write_text("{")
+    with pytest.raises(StoreError, match="cannot read"):
+        Store(newer)
+    with pytest.raises(StoreError, match="cannot use the results folder"):
+        Store(tmp_path / "thesis.tex" / "below", create=True)
+
+
+def _write_many(root: str, value: float) -> None:
+    store = Store(root, create=True)
+    for length in range(1, 40):
+        store.write(make_run(scalars={"value": value}), {"loss": np.full(length, value)})
+
+
+def test_two_processes_writing_one_run_leave_a_valid_pair(tmp_path):
+    spawn = multiprocessing.get_context("spawn")
+    writers = [spawn.Process(target=_write_many, args=(str(tmp_path / "shared"), float(k))) for k in (1, 2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    store = Store(tmp_path / "shared")
+    run = store.read(make_run().digest, make_run().code, 3)
+    assert run is not None
+    np.testing.assert_array_equal(store.arrays(run)["loss"], np.full(39, run.scalars["value"]))
+
+
+def test_three_thousand_runs_are_read_in_a_second(store):
+    cell = {"method": {"name": "gd"}, "dataset": {f"option_{k}": k for k in range(40)}}
+    store.write(make_run(seed=0, cell=cell))
+    text = (folder(store, make_run(seed=0)) / "run.json").read_text()
+    assert text.count('"seed": 0,') == 1
+    for seed in range(1, 3000):
+        place = folder(store, make_run(seed=seed))
+        place.mkdir()
+        (place / "run.json").write_text(text.replace('"seed": 0,', f'"seed": {seed},'))
+    start = time.perf_counter()
+    assert len(list(store.runs())) == 3000
+    # machines differ; a quadratic reader would take minutes
+    assert time.perf_counter() - start < 3.0
+
+
+def test_lookup_takes_the_current_code_and_the_newest_other_on_request(store):
+    cell = SimpleNamespace(task="other/name", digest="c0ffee", coords={"a": 1}, role="tune", seeds=[0, 1])
+    old = make_run(digest="c0ffee", code="a1", seed=0, steps=1)
+    new = make_run(digest="c0ffee", code="b2", seed=0, steps=2)
+    store.write(old)
+    store.write(new)
+    os.utime(store.root / "c0ffee" / "a1", (1, 1))
+    find = store.lookup(lambda c: c.digest, "current")
+    assert find(cell, 0) is None
+    assert store.lookup(lambda c: c.digest, "a1")(cell, 0).steps == 1
+    stale = store.lookup(lambda c: c.digest, "current", any_code=True)(cell, 0)
+    assert (stale.steps, stale.code) == (2, "b2")
+    assert (stale.task, stale.coords, stale.role) == ("other/name", {"a": 1}, "tune")
+
+
+def test_the_frame_is_long_and_keeps_failures(store):
+    store.write(make_run())
+    store.write(make_run(seed=4, status="error", outcome=None, scalars={}, coords={"method": "adam"}))
+    frame = store.frame()
+    assert list(frame.columns[:9]) == [
+        "task", "model.width", "sweep.method", "method", "seed", "status", "outcome", "metric", "value",
+    ]  # fmt: skip
+    assert len(frame) == 3
+    assert frame[frame.metric == "train_loss"].value.item() == 0.25
+    assert frame[frame.metric == "test_loss"].value.isna().all()
+    assert frame[frame.status == "error"].seed.item() == 4
+    assert list(store.frame([]).columns[:3]) == ["task", "method", "seed"]
+
+
+def test_removal_takes_one_code_and_leaves_the_rest(store):
+    store.write(make_run())
+    store.write(make_run(code="other"))
+    store.remove(make_run().digest, "other")
+    assert store.codes(make_run().digest) == [make_run().code]
+    store.remove(make_run().digest, make_run().code)
+    store.remove(make_run().digest, make_run().code)
+    assert store.digests() == []
+
+
+def test_only_old_temporary_files_are_leftovers(store):
+    store.write(make_run())
+    for name, age in (("old", 7200), ("young", 1)):
+        path = folder(store, make_run()) / f".tmp-{name}"
+        path.touch()
+        os.utime(path, (time.time() - age, time.time() - age))
+    assert [path.name for path in store.leftovers()] == [".tmp-old"]
+
+
+HOLD = """
+import sys, time
+from tangentbench.runners.locks import batch_lock
+with batch_lock(sys.argv[1], "batch") as held:
+    print(held, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_lock_excludes_others_and_dies_with_its_process(tmp_path):
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None and holder.stdout.readline().strip() == "True"
+        with batch_lock(tmp_path, "batch") as held:
+            assert not held
+        with batch_lock(tmp_path, "another") as held:
+            assert held
+    finally:
+        holder.kill()
+        holder.communicate()
+    with batch_lock(tmp_path, "batch") as held:
+        assert held
+        with batch_lock(tmp_path, "batch") as again:
+            assert not again
+
+
+def test_a_lock_key_stays_in_its_folder(tmp_path):
+    with pytest.raises(ValueError, match="lock key"), batch_lock(tmp_path, "../out"):
+        pass
+
+
+def test_the_boards_import_nothing_heavy():
+    imports = "; ".join(f"import tangentbench.runners.{name}" for name in BOARDS)
+    heavy = ("jax", "equinox", "scipy.stats", "sklearn", "pandas", "matplotlib", "rich")
+    code = f"import sys; {imports}; print(sorted(set({heavy!r}) & set(sys.modules)))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"

@@ -1,0 +1,429 @@
+"""Every kind of mistake in a task file: where it is reported, in what words, and with which suggestion.
+
+A case changes a valid file; `§` in the new text marks the place that the report must name.
+"""
+
+# ruff: noqa: E501 - a table
+
+import pytest
+
+from tangentbench.tasks.load import TaskFileError, load_task
+
+TASK = """\
+title: A broken task
+paper: {arxiv: "2306.04815"}
+version: 1
+stream: 5
+dataset: {name: monomial, dim: 20, train: 64, validation: 32, test: 100}
+model: {name: wide, depth: 1, width: 64, activation: relu}
+loss: mse
+method: {name: sgd, batch_size: 16, learning_rate: {critical: 0.5}}
+sweep:
+  model.width: [16, 32, 64]
+  method.batch_size: [8, 16]
+stop: {steps: 200, train_loss: 1e-3}
+record: {every: 10}
+seeds: 8
+metrics: [train_loss, test_loss, agop_alignment]
+claims:
+  - id: wider_is_better
+    says: The test loss falls with the width
+    where: {method.batch_size: 8}
+    exponent: {metric: test_loss, along: model.width, within: [-2, -0.1]}
+  - id: smaller_is_better
+    says: A small batch has the lower test loss
+    where: {model.width: 64}
+    contrast: {metric: test_loss, between: [{method.batch_size: 8}, {method.batch_size: 16}], as: ratio, at_most: 0.9}
+  - id: not_at_sixteen
+    says: Not with large batches
+    control: wider_is_better
+    where: {method.batch_size: 16}
+tiers:
+  smoke: {seeds: 2, stop: {steps: 10}}
+"""
+
+ARENA = """\
+title: A broken arena
+version: 1
+stream: 6
+dataset: {name: monomial, dim: 20, train: 64, validation: 32, test: 100}
+model: {name: wide, depth: 1, width: 64, activation: relu}
+loss: mse
+metrics: [test_loss, validation_loss]
+leaderboard:
+  metric: test_loss
+  validation_metric: validation_loss
+  target: 0.5
+  reference: {method: gd, score: 0.5}
+  budget: 6400
+  tune_seeds: 2
+"""
+
+SEARCH = """\
+title: A broken search
+version: 1
+stream: 7
+dataset: {name: single_example, dim: 2}
+model: {name: general_quadratic, gamma: 1e-3}
+loss: half_sse
+method: {name: gd, learning_rate: {critical: 1.0}}
+stop: {steps: 100, relative_loss: 1e-6}
+bisect: {along: method.learning_rate.critical, between: [1, 3], tolerance: 0.01, leaves: [monotone]}
+claims:
+  - id: two
+    says: The boundary is at two
+    boundary: {within: [1.9, 2.1]}
+"""
+
+METRICS = "metrics: [train_loss, test_loss, agop_alignment]"
+EXPONENT = "exponent: {metric: test_loss, along: model.width, within: [-2, -0.1]}"
+
+CASES = {
+    # the file
+    "empty": (TASK, TASK, "§", "the file is empty", "tangentbench new task"),
+    "not a mapping": (TASK, TASK, "§- a\n- b\n", "a task file is a mapping", ""),
+    "tab": (TASK, "  smoke:", "§\tsmoke:", "tab in the indentation", "indent with spaces"),
+    "control character": (TASK, "A broken", "A §\0broken", "control character U+0000", "remove it"),
+    "two documents": (TASK, "tiers:", "§---\ntiers:", "a second document starts here", "one task per file"),
+    "unclosed": (TASK, "{critical: 0.5}}\nsweep", "{critical: 0.5}\n§sweep", "not valid YAML", ""),
+    "duplicate key": (TASK, "loss: mse", "loss: mse\n§loss: half_mse", "duplicate key 'loss'", "first given at line 7"),
+    "merge key": (TASK, "loss: mse", "loss: mse\n§<<: {a: 1}", "merge key '<<' is not allowed", "tier override"),
+    "tag": (TASK, "loss: mse", "loss: §!!python/name:os.system mse", "is not allowed", "remove the tag"),
+    "octal": (TASK, "dim: 20", "dim: §020", "'020' is read differently by YAML 1.1 and 1.2", "write 20"),
+    "underscores": (TASK, "steps: 200", "steps: §1_000", "'1_000' is read differently", "write 1000"),
+    "infinity": (TASK, "train_loss: 1e-3", "train_loss: §.inf", "'.inf' is not a finite number", "leave the key out"),
+    "number as key": (TASK, "loss: mse", "loss: mse\n§12: a", "a key must be text", 'write "12" in quotes'),
+    "unknown alias": (TASK, "loss: mse", "loss: §*other", "alias '*other' has no anchor", ""),
+    "own alias": (TASK, "seeds: 8", "seeds: &s [1, §*s]", "stands inside its own anchor", ""),
+    "too deep": (TASK, "seeds: 8", "seeds: " + "[" * 31 + "§[" + "]" * 32, "nested deeper than 32 levels", ""),
+    # keys and types
+    "unknown key": (TASK, "loss: mse", "loss: mse\n§limts: {}", "unknown key 'limts'", "did you mean 'limits'?"),
+    "missing key": (TASK, "title: A broken task\n", "§", "missing key 'title'", ""),
+    "unknown option": (TASK, "depth: 1,", "depth: 1, §widht: 3,", "unknown key 'widht'", ""),
+    "unknown nested option": (
+        TASK, "activation: relu", "activation: relu, init: {§ouput: zero}", "unknown key 'ouput'", "did you mean 'output'?",
+    ),
+    "missing option": (TASK, "{name: monomial, dim: 20, ", "§{name: monomial, ", "missing key 'dim'", ""),
+    "missing name": (TASK, "{name: wide, ", "§{", "model: missing key 'name'", "known: wide, bottleneck"),
+    "unknown dataset": (TASK, "monomial", "§monomal", "unknown dataset 'monomal'", "did you mean 'monomial'?"),
+    "unknown model": (TASK, "name: wide", "name: §wdie", "unknown model 'wdie'", "did you mean 'wide'?"),
+    "unknown loss": (TASK, "loss: mse", "loss: §msee", "unknown loss 'msee'", "did you mean 'mse'"),
+    "unknown method": (TASK, "name: sgd", "name: §sdg", "unknown method 'sdg'", "did you mean 'sgd'"),
+    "unknown metric": (TASK, "[train_loss, ", "[§train_los, ", "unknown metric 'train_los'", "did you mean 'train_loss'?"),
+    "unknown choice": (
+        TASK, "activation: relu", "activation: §rulu", "expected 'identity', 'relu', 'tanh', 'swish' or 'gelu'",
+        "did you mean 'relu'?",
+    ),
+    "text for a number": (TASK, "dim: 20", "dim: §'20'", "'dim': expected a whole number, got the text '20'", "remove the"),
+    "sexagesimal": (TASK, "dim: 20", "dim: §12:30", "expected a whole number, got the text '12:30'", ""),
+    "float for a whole number": (TASK, "dim: 20", "dim: §20.0", "expected a whole number, got 20.0", "write 20"),
+    "yes for true": (
+        TASK, "activation: relu", "activation: relu, bias: §yes", "expected true or false, got the text 'yes'", "write true",
+    ),
+    "boolean for a number": (TASK, "dim: 20", "dim: §true", "expected a whole number, got true", ""),
+    "number for text": (TASK, '"2306.04815"', "§2306.04815", "expected text, got 2306.04815", 'write "2306.04815" in quotes'),
+    "scalar for a list": (
+        TASK, "dim: 20,", "dim: 20, factors: §1,", "'factors': expected a list, got 1", "write [1]",
+    ),
+    "union": (TASK, "seeds: 8", "seeds: §many", "'seeds': expected a whole number or a list, got the text 'many'", ""),
+    "inside a union": (TASK, "seeds: 8", "seeds: [1, §two]", "expected a whole number, got the text 'two'", ""),
+    "mapping for a component": (TASK, "model: {name: wide, depth: 1, width: 64, activation: relu}", "model: §wide",
+        "'model': expected a mapping, got the text 'wide'", ""),
+    "null": (TASK, "loss: mse", "loss: §null", "'loss': expected text, got nothing", ""),
+    # sizes
+    "too small": (TASK, "train: 64", "train: §0", "'train' must be >= 1, got 0", ""),
+    "too large": (TASK, "depth: 1", "depth: §500", "'depth' must be <= 200, got 500", ""),
+    "factor outside": (TASK, "dim: 20,", "dim: 20, factors: §[0, 20],", "factors must be below dim = 20, got 20", ""),
+    "widths and depth": (
+        TASK, "model.width: [16, 32, 64]", "model.width: [16, 32, {label: two, value: §[8, 8]}]",
+        "width lists 2 hidden layers but depth is 1", "",
+    ),
+    "too few images": (
+        TASK, "{name: monomial, dim: 20, train: 64", "{name: digits, train: §300", "only 357 examples exist", "",
+    ),
+    "duplicate seeds": (TASK, "seeds: 8", "seeds: §[1, 2, 3, 2]", "seed 2 is given twice", ""),
+    # methods
+    "critical and adaptive": (
+        TASK, "name: sgd, batch_size: 16, learning_rate: {critical: 0.5}", "name: adam, learning_rate: {§critical: 0.5}",
+        "adam has no critical learning rate", "write `learning_rate: 0.1`",
+    ),
+    "two rates": (TASK, "{critical: 0.5}", "{critical: 0.5, value: §1}", "critical or as value, not both", "remove one"),
+    "misspelt rate": (TASK, "{critical: 0.5}", "{§critcal: 0.5}", "unknown key 'critcal'", "did you mean 'critical'?"),
+    "batch larger than the data": (
+        TASK, "method.batch_size: [8, 16]", "method.batch_size: [8, §65]",
+        "batch_size 65 is larger than the 64 training examples", "write 64",
+    ),
+    "batch of gradient descent": (
+        TASK, "method.batch_size: [8, 16]", "method.name: [sgd, gd]\n  method.batch_size: [§8, 16]",
+        "'batch_size': expected no value, got 8", "remove the key",
+    ),
+    "unknown schedule": (
+        TASK, "batch_size: 16, ", "batch_size: 16, schedule: {name: §cosin}, ", "unknown schedule 'cosin'", "'cosine'",
+    ),
+    "no method": (TASK, "method: {name: sgd, batch_size: 16, learning_rate: {critical: 0.5}}\n", "",
+        "method: missing key 'name'", "known: gd, sgd"),
+    "multilinear without blocks": (
+        TASK, "activation: relu", "activation: relu, expansion: §multilinear",
+        "a multilinear expansion needs a model whose parameters are divided into blocks", "use the bottleneck model",
+    ),
+    "truncated linear": (
+        TASK, "activation: relu", "activation: relu, expansion: linear, truncate: §2", "truncate belongs to", "remove it",
+    ),
+    "bottleneck outside": (
+        SEARCH, "{name: general_quadratic, gamma: 1e-3}",
+        "{name: bottleneck, depth: 3, width: 8, bottleneck_width: 1, at: §[4]}",
+        "at must list increasing hidden layers between 1 and depth = 3, got [4]", "",
+    ),
+    # sweeps
+    "unknown root": (TASK, "  model.width: [", "  §modl.width: [", "'modl.width' cannot be swept", "did you mean 'model'?"),
+    "swept seeds": (TASK, "  model.width: [", "  §seeds: [1]\n  model.width: [", "'seeds' cannot be swept", "no sweep axis"),
+    "unknown swept option": (
+        TASK, "  method.batch_size: [8", "  §method.momentm: [0.1]\n  method.batch_size: [8", "unknown key 'momentm'", "",
+    ),
+    "scalar axis": (TASK, "[16, 32, 64]", "§16", "expected a list of values, or a linear or log range, got 16", "write [16]"),
+    "bad range": (TASK, "[16, 32, 64]", "§{lg: [16, 64, 3]}", "a range is {linear:", "did you mean 'log'?"),
+    "range from zero": (TASK, "[16, 32, 64]", "{log: §[0, 64, 3]}", "'log' needs positive ends, got 0 and 64", ""),
+    "range without count": (TASK, "[16, 32, 64]", "{log: §[16, 64]}", "expected [first, last, count]", ""),
+    "range too fine": (TASK, "[16, 32, 64]", "{log: §[16, 18, 9]}", "only 3 of 9 values differ", ""),
+    "value twice": (TASK, "[16, 32, 64]", "[16, 32, 64, §32]", "axis 'model.width' has 32 twice", ""),
+    "no label": (TASK, "[16, 32, 64]", "[16, 32, §[64]]", "a list needs a label", "write {label: …, value: […]}"),
+    "mapping without label": (
+        TASK, "  model.width: [", "  model.init: [§{output: zero}]\n  model.width: [", "a mapping needs a label", "add `label",
+    ),
+    "unequal zip": (
+        TASK, "  model.width: [16, 32, 64]\n  method.batch_size: [8, 16]",
+        "  zip: §{model.width: [16, 32, 64], method.batch_size: [8, 16]}",
+        "zipped axes must have equal lengths: model.width has 3, method.batch_size has 2", "",
+    ),
+    "swept twice": (
+        TASK, "  method.batch_size: [8, 16]", "  method.batch_size: [8, 16]\n  zip: {§model.width: [1, 2]}",
+        "axis 'model.width' is swept twice", "remove one",
+    ),
+    "too many cells": (
+        TASK, "  model.width: [16, 32, 64]\n  method.batch_size: [8, 16]",
+        "  §model.width: {linear: [1, 1000, 1000]}\n  method.learning_rate.critical: {linear: [0.1, 1, 50]}",
+        "the sweep has 50000 points; at most 10000 are allowed", "",
+    ),
+    "wrong swept value": (TASK, "[16, 32, 64]", "[16, 32, §-64]", "must be >= 1, got -64", ""),
+    # metrics
+    "metric at a wrong time": (
+        TASK, METRICS, "metrics: [test_loss, {name: agop_alignment, at: §strat}]", "cannot be measured at 'strat'", "'start'",
+    ),
+    "metric option": (
+        TASK, METRICS, "metrics: [test_loss, {name: hessian_norm, §step: 3}]", "unknown key 'step'", "did you mean 'steps'?",
+    ),
+    "two labels": (TASK, METRICS, "metrics: [test_loss, §{name: test_loss, at: start}]", "two metrics are called 'test_loss'",
+        "give one of them a `label`"),
+    "alignment without a function": (
+        TASK, "{name: monomial, dim: 20, train: 64, validation: 32, test: 100}",
+        "{name: gaussian_mixture, dim: 20, train: 64, test: 100}", "agop_alignment needs a dataset whose true function is",
+        "monomial, low_rank_polynomial",
+    ),
+    "recursion of many examples": (
+        TASK, METRICS, "metrics: [test_loss, §recursion_error]", "recursion_error needs the dataset single_example", "set",
+    ),
+    "error of a regression": (TASK, METRICS, "metrics: [test_loss, §test_error]", "test_error needs class labels", "loss"),
+    "no test set": (
+        TASK, ", test: 100}", "}", "test_loss needs test examples, and the dataset has none", "set dataset.test",
+    ),
+    "curve not recorded": (
+        TASK, METRICS, "metrics: [test_loss, §{name: work_to_target, target: 1, of: test_loss}]",
+        "work_to_target needs the curve 'test_loss', which is not recorded", "add {name: test_loss, at: schedule}",
+    ),
+    "catapults of mini-batches": (
+        TASK, METRICS, "metrics: [test_loss, {name: tangent_kernel_norm, at: schedule}, §catapults]",
+        "catapults needs full-batch training", "use sgd_catapults",
+    ),
+    "untrained": (
+        ARENA, ARENA[ARENA.index("metrics:"):], "metrics: [{name: test_loss, at: §end}]",
+        "test_loss is measured at 'end', but stop.steps is 0", "write `at: start`",
+    ),
+    "trained without a method": (
+        ARENA, ARENA[ARENA.index("metrics:"):], "stop: {steps: §10}\n", "missing key 'method'", "add `method: {name: gd",
+    ),
+    "boundary without a search": (TASK, METRICS, "metrics: [test_loss, §boundary]", "boundary needs a search", "add `bisect"),
+    # claims
+    "no kind": (
+        TASK, f"  - id: wider_is_better\n    says: The test loss falls with the width\n    where: {{method.batch_size: 8}}\n    {EXPONENT}",
+        "  - §id: wider_is_better\n    says: The test loss falls with the width",
+        "the claim has no kind", "add one of exponent, threshold",
+    ),
+    "misspelt kind": (TASK, EXPONENT, EXPONENT.replace("exponent", "§exponnent"), "unknown key 'exponnent'", "'exponent'"),
+    "two kinds": (TASK, EXPONENT, EXPONENT + "\n    §threshold: {metric: test_loss, at_most: 1}", "the claim has two kinds", ""),
+    "unknown claim metric": (
+        TASK, EXPONENT, EXPONENT.replace("test_loss", "§tset_loss"), "the task does not measure 'tset_loss'", "'test_loss'",
+    ),
+    "along no axis": (
+        TASK, EXPONENT, EXPONENT.replace("model.width", "§model.depth"), "'model.depth' is not swept", "'model.width'",
+    ),
+    "where no axis": (
+        TASK, "where: {method.batch_size: 8}\n", "where: {§method.batchsize: 8}\n", "'method.batchsize' is not swept",
+        "did you mean 'method.batch_size'?",
+    ),
+    "where no value": (
+        TASK, "where: {method.batch_size: 8}\n", "where: {method.batch_size: §9}\n",
+        "'method.batch_size' never has the value 9", "it has 8, 16",
+    ),
+    "too many cells selected": (
+        TASK, f"    where: {{method.batch_size: 8}}\n    {EXPONENT}", f"    {EXPONENT.replace('{', '§{')}",
+        "the claim selects 6 cells for 3 values of model.width, must be one each", "give method.batch_size one value",
+    ),
+    "contrast of many": (
+        TASK, "    where: {model.width: 64}\n", "", "the first side selects 3 cells, must be one", "give model.width one value",
+    ),
+    "both in where": (
+        TASK, "where: {model.width: 64}", "where: {model.width: 64, method.batch_size: 8}",
+        "'method.batch_size' is in `where` too", "give it in one place",
+    ),
+    "same sides": (
+        TASK, "between: [{method.batch_size: 8}, {method.batch_size: 16}]",
+        "between: §[{method.batch_size: 8}, {method.batch_size: smallest}]", "both sides are the same cell", "",
+    ),
+    "too few points": (
+        TASK, "[16, 32, 64]", "[16, 64]", "2 points along model.width; at least 3 are needed", "",
+    ),
+    "labels along": (
+        TASK, "[16, 32, 64]", "[16, 32, {label: wide, value: 64}]", "'model.width' has values that are no numbers", "it has 16",
+    ),
+    "empty band": (
+        TASK, "within: [-2, -0.1]", "within: §[-0.1, -2]", "within must rise from low to high, got [-0.1, -2]", "swap the two",
+    ),
+    "two regions": (
+        TASK, "within: [-2, -0.1]", "at_most: -1, within: §[-2, -0.1]", "give exactly one of at_least, at_most and within", "",
+    ),
+    "no region": (TASK, ", within: [-2, -0.1]", "", "give exactly one of at_least, at_most and within; got none", ""),
+    "two claims": (
+        TASK, "id: not_at_sixteen", "id: §wider_is_better", "two claims are called 'wider_is_better'", "the other is at line 17",
+    ),
+    "control of nothing": (
+        TASK, "control: wider_is_better", "control: §wider_is_beter", "no claim is called 'wider_is_beter'",
+        "did you mean 'wider_is_better'?",
+    ),
+    "control of a control": (
+        TASK, "tiers:", "  - {id: more, says: More, control: §not_at_sixteen}\ntiers:", "'not_at_sixteen' is itself a control",
+        "name the claim that must fail here",
+    ),
+    "control with a kind": (
+        TASK, "    control: wider_is_better", f"    control: wider_is_better\n    §{EXPONENT}",
+        "a control takes its kind from the claim it controls", "remove it",
+    ),
+    "bad id": (TASK, "id: not_at_sixteen", "id: §not-at-16", "does not have the form", ""),
+    "unknown outcome": (
+        TASK, EXPONENT, "outcome: {is: [§catapults], at_least: 0.9}", "got the text 'catapults'", "did you mean 'catapult'?",
+    ),
+    "too few seeds": (TASK, "seeds: 8\n", "seeds: §2\n", "2 seeds decide no claim; at least 3 are needed", "write seeds: 8"),
+    # tiers
+    "unknown tier": (TASK, "  smoke: {", "  §smok: {", "unknown tier 'smok'", "did you mean 'smoke'?"),
+    "fixed in tiers": (TASK, "{seeds: 2,", "{§version: 2, seeds: 2,", "'version' is the same in all tiers", "remove it"),
+    "wrong in a tier": (TASK, "stop: {steps: 10}", "stop: {steps: §ten}", "expected a whole number, got the text 'ten'", ""),
+    "unknown in a tier": (TASK, "stop: {steps: 10}", "stop: {§stepps: 10}", "unknown key 'stepps'", ""),
+    "unknown claim in a tier": (
+        TASK, "{seeds: 2,", "{claims: {§wider_is_beter: null}, seeds: 2,", "no claim is called 'wider_is_beter'", "did you mean 'wider_is_better'?",
+    ),
+    # arenas
+    "arena with a method": (
+        ARENA, "loss: mse", "loss: mse\n§method: {name: gd, learning_rate: 1}", "'method' is not allowed beside `leaderboard`",
+        "remove it",
+    ),
+    "arena with steps": (ARENA, "loss: mse", "loss: mse\nstop: {§steps: 10}", "the budget decides", "remove it"),
+    "arena with a sweep": (ARENA, "loss: mse", "loss: mse\n§sweep: {model.width: [1]}", "'sweep' is not allowed beside", ""),
+    "tuned on the test set": (
+        ARENA, "validation_metric: validation_loss", "validation_metric: §test_loss", "never tuned on the test set",
+        "use validation_loss",
+    ),
+    "ranked by nothing": (ARENA, "  metric: test_loss", "  metric: §test_error", "the task does not measure 'test_error'", ""),
+    "unknown competitor": (ARENA, "  tune_seeds", "  methods: [gd, §sdg]\n  tune_seeds", "unknown method 'sdg'", "'sgd'"),
+    "unknown reference": (ARENA, "{method: gd,", "{method: §gdd,", "unknown method 'gdd'", "did you mean 'gd'"),
+    "both lists": (
+        ARENA, "  tune_seeds", "  methods: [gd]\n  methods_not: §[sgd]\n  tune_seeds", "give methods or methods_not, not both",
+        "remove one",
+    ),
+    "no budget": (ARENA, "budget: 6400", "budget: §40", "the budget of 40 does not pay for one step of 64 examples", ""),
+    "small arena": (
+        ARENA, "train: 64", "train: 20", "batch_size 32 is larger than the 20 training examples", "write 20",
+    ),
+    "no curve in the arena": (
+        ARENA, "[test_loss,", "[{name: test_loss, at: end},", "the arena's metric 'test_loss' must be a curve", "at: schedule",
+    ),
+    # searches
+    "reversed search": (SEARCH, "[1, 3]", "§[3, 1]", "between must rise from low to high, got [3, 1]", "swap the two"),
+    "coarse search": (SEARCH, "tolerance: 0.01", "tolerance: §5", "tolerance must be below 2", ""),
+    "search of something else": (
+        SEARCH, "along: method.learning_rate.critical", "along: §model.gamma", "expected 'method.learning_rate.critical'", "",
+    ),
+    "searched and swept": (
+        SEARCH, "claims:", "sweep: {§method.learning_rate.critical: [1, 2]}\nclaims:", "is swept and bisected at once",
+        "remove one of the two",
+    ),
+    "boundary claim without a search": (
+        SEARCH, "bisect: {along: method.learning_rate.critical, between: [1, 3], tolerance: 0.01, leaves: [monotone]}\n", "",
+        "a boundary claim needs a search", "add `bisect: …` to the task",
+    ),
+    "period and record": (
+        SEARCH, "{name: gd, learning_rate: {critical: 1.0}}",
+        "{name: catapult_gd, period: §25, learning_rate: {critical: 1.0}}\nrecord: {every: 10}",
+        "period 25 must be a multiple of record.every, which is 10", "every: 5",
+    ),
+}  # fmt: skip
+
+
+def place(text: str, file: str) -> tuple[str, str]:
+    """The text without its mark, and `file:line:col` of the mark."""
+    before = text.partition("§")[0]
+    line, col = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+    return text.replace("§", ""), f"{file}:{line}:{col}: "
+
+
+@pytest.mark.parametrize(("base", "old", "new", "message", "suggestion"), CASES.values(), ids=CASES)
+def test_a_mistake_is_reported_at_its_place(tmp_path, monkeypatch, base, old, new, message, suggestion):
+    assert base.count(old) == 1
+    text, start = place(base.replace(old, new), "broken.yaml")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(TaskFileError) as caught:
+        load_task("broken.yaml")
+    lines = str(caught.value).splitlines()
+    fitting = [line for line in lines if message in line and suggestion in line]
+    assert fitting, lines
+    if "§" in new:
+        assert any(line.startswith(start) for line in fitting), lines
+
+
+@pytest.mark.parametrize("base", [TASK, ARENA, SEARCH])
+def test_the_unbroken_files_are_valid(tmp_path, base):
+    (tmp_path / "valid.yaml").write_text(base)
+    load_task(tmp_path / "valid.yaml")
+
+
+def test_all_mistakes_are_reported_at_once_and_in_order(tmp_path):
+    text = TASK.replace("monomial", "monomal").replace("relu", "rulu").replace("loss: mse", "loss: msee")
+    text = text.replace("along: model.width", "along: model.widht")
+    (tmp_path / "broken.yaml").write_text(text)
+    with pytest.raises(TaskFileError) as caught:
+        load_task(tmp_path / "broken.yaml")
+    assert [problem.line for problem in caught.value.problems] == [5, 6, 7, 20]
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "message"),
+    [
+        ("broken.yaml", b"title: \xff", "1:8: not valid UTF-8: byte 0xff"),
+        ("broken.yaml", b"#" * (256 * 1024 + 1), "1:1: the file is larger than 256 KiB"),
+        ("broken.yaml", b"title: x\n\xc2\x80: 1", "2:1: control character U+0080"),
+        ("missing.yaml", None, "no such file"),
+    ],
+)
+def test_a_file_that_cannot_be_read(tmp_path, monkeypatch, name, raw, message):
+    monkeypatch.chdir(tmp_path)
+    if raw is not None:
+        (tmp_path / name).write_bytes(raw)
+    with pytest.raises(TaskFileError) as caught:
+        load_task(name)
+    assert str(caught.value).startswith(name)
+    assert message in str(caught.value)
+
+
+def test_a_folder_is_no_file(tmp_path):
+    (tmp_path / "x.yaml").mkdir()
+    with pytest.raises(TaskFileError, match="x.yaml: not a file"):
+        load_task(tmp_path / "x.yaml")

@@ -1,0 +1,183 @@
+"""Metrics of a whole run: what they need, what they say of planted runs, and the exact recursion."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from tangentbench.tasks import registry
+from tangentbench.tasks.metrics import Series, series
+
+
+def run(loss, *, steps=None, every: int = 1, rate: float = 1.0, work: int = 8, **rest) -> Series:
+    loss = np.asarray(loss, float)
+    steps = np.arange(len(loss)) if steps is None else np.asarray(steps)
+    last = int(steps[-1])
+    records = np.unique(np.r_[np.arange(0, last + 1, every), last])
+    base = {"curves": {}, "outcome": "monotone", "converged": True, "n": 8, "record_steps": records}
+    return Series(loss=loss, steps=steps, learning_rate=np.full(last, rate), work_per_step=work, **{**base, **rest})
+
+
+def test_scalars_of_the_loss():
+    good = run([2.0, 5.0, 0.1])
+    assert (series.initial_loss(good), series.peak_loss(good), series.steps_to_stop(good)) == (2.0, 5.0, 2.0)
+    bad = run([2.0, np.inf], converged=False)
+    assert (series.initial_loss(bad), series.peak_loss(bad), series.steps_to_stop(bad)) == (2.0, None, None)
+    assert series.peak_loss(run([2.0, np.nan, 1.0])) is None
+    assert series.steps_to_stop(run([2.0, 1.0, 0.5], steps=[0, 10, 17])) == 17.0
+
+
+def test_work_to_target():
+    mini = run(
+        [4.0, 3.0, 2.0, 2.5],
+        steps=[0, 10, 20, 25],
+        every=10,
+        work=32,
+        curves={"test_loss": np.array([9.0, 5.0, 1.0, 7.0])},
+    )
+    assert series.work_to_target(mini, target=3.0) == 10 * 32
+    assert series.work_to_target(mini, target=4.0) == 0.0
+    assert series.work_to_target(mini, target=1.9) is None
+    assert series.work_to_target(mini, target=5.0, of="test_loss") == 10 * 32
+    assert series.work_to_target(mini, target=1.0, of="test_loss") == 20 * 32
+    with pytest.raises(
+        ValueError, match=r"work_to_target needs the curve 'test_error': add \{name: test_error, at: schedule\}"
+    ):
+        series.work_to_target(mini, target=1.0, of="test_error")
+    broken = run([4.0, np.nan, 1.0])
+    assert series.work_to_target(broken, target=1.0) == 2 * 8
+
+
+def catapulting(every: int) -> Series:
+    loss = np.r_[1.0, 3.0, 60.0, 500.0, 40.0, 2.0, 0.5, 0.1]
+    kernel = np.r_[1.0, 1.0, 0.9, 0.6, 0.5, 0.5, 0.5, 0.5]
+    base = run(loss, every=every)
+    return dataclasses.replace(base, curves={"tangent_kernel_norm": kernel[base.record_steps]})
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_catapults(every):
+    assert series.catapults(catapulting(every)) == 1.0
+
+
+def test_catapults_needs_its_curves():
+    with pytest.raises(ValueError, match="catapults needs the curve 'tangent_kernel_norm'"):
+        series.catapults(run([1.0, 0.5]))
+    sparse = run([1.0, 0.5], steps=[0, 10], every=10, curves={"tangent_kernel_norm": np.ones(2)})
+    with pytest.raises(ValueError, match="use sgd_catapults"):
+        series.catapults(sparse)
+
+
+def test_sgd_catapults():
+    batch = {
+        "batch_loss_before": np.ones(4),
+        "batch_loss_after": np.array([2.0, 0.5, 2.0, 2.0]),
+        "batch_critical_rate": np.array([0.5, 0.5, 2.0, 0.5]),
+    }
+    mini = run([1.0, 0.5], steps=[0, 4], every=4, batch=batch)
+    assert series.sgd_catapults(mini) == 2.0
+    assert series.sgd_catapults(mini, per="step") == 0.5
+    with pytest.raises(ValueError, match="per must be run or step"):
+        series.sgd_catapults(mini, per="epoch")  # pyright: ignore[reportArgumentType]
+    del batch["batch_loss_after"]
+    with pytest.raises(ValueError, match="sgd_catapults needs batch_loss_after"):
+        series.sgd_catapults(mini)
+
+
+def test_boundary():
+    assert series.boundary(run([1.0])) is None
+    assert series.boundary(run([1.0], bracket=(1.98, 2.02))) == pytest.approx(2.0, rel=1e-15)
+
+
+# -- the recursion against runs that know nothing of it ---------------------------------------------------------------
+
+TOLERANCE = 1e-10  # rounding of 200 float64 steps, amplified by the growth before a catapult
+
+
+def linear_network_run(eta_lambda: float, scale: int, steps: int = 200) -> Series:
+    """Gradient descent on f = v . U x / sqrt(m d), one example, written out; loss (scale/2)(f - y)^2."""
+    width, dim, y = 50, 4, 0.7
+    rng = np.random.default_rng(5)
+    u, v, x = rng.standard_normal((width, dim)), rng.standard_normal(width), rng.standard_normal(dim)
+    factor = 1 / math.sqrt(width * dim)
+    outputs, kernels, losses = [], [], []
+    rate = eta_lambda / (scale * factor**2 * (np.sum((u @ x) ** 2) + v @ v * (x @ x)))
+    for _ in range(steps + 1):
+        g = factor * v @ (u @ x)
+        outputs.append(g)
+        kernels.append(factor**2 * (np.sum((u @ x) ** 2) + v @ v * (x @ x)))
+        losses.append(scale / 2 * (g - y) ** 2)
+        slope = scale * (g - y) * factor
+        u, v = u - rate * slope * np.outer(v, x), v - rate * slope * (u @ x)
+    info = {"x_norm2": float(x @ x), "width": width, "dim": dim, "target": y, "per_kernel": float(scale)}
+    curves = {"output": np.array(outputs), "tangent_kernel_norm": np.array(kernels)}
+    return run(losses, rate=float(rate), curves=curves, info=info, n=1)
+
+
+@pytest.mark.parametrize("scale", [1, 2], ids=["half_sse", "mse"])
+@pytest.mark.parametrize("eta_lambda", [0.5, 1.5, 2.5, 3.5])
+@pytest.mark.parametrize("of", ["output", "kernel"])
+def test_recursion_error(eta_lambda, scale, of):
+    trained = linear_network_run(eta_lambda, scale)
+    error = series.recursion_error(trained, of=of)
+    assert error is not None and error < TOLERANCE
+    wrong = [{"per_kernel": scale * 1.01}, {"width": 51}, {"x_norm2": 1.02 * trained.info["x_norm2"]}, {"target": 0.71}]
+    for change in wrong:
+        shifted = series.recursion_error(dataclasses.replace(trained, info={**trained.info, **change}), of=of)
+        assert shifted is None or shifted > 1e4 * TOLERANCE
+
+
+@pytest.mark.parametrize("of", ["output", "kernel"])
+def test_recursion_error_is_relative_to_the_largest_value(of):
+    trained = linear_network_run(0.5, 1)
+    label = "output" if of == "output" else "tangent_kernel_norm"
+    curve = trained.curves[label].copy()
+    scale = np.abs(curve - 0.7 if of == "output" else curve).max()
+    curve[50] += 0.01 * scale
+    error = series.recursion_error(dataclasses.replace(trained, curves={**trained.curves, label: curve}), of=of)
+    assert error == pytest.approx(0.01, rel=1e-6)
+
+
+def test_recursion_error_of_a_run_that_diverges():
+    with np.errstate(all="ignore"):
+        trained = linear_network_run(8.0, 1)
+    assert not np.isfinite(trained.loss).all()
+    assert series.recursion_error(trained) is None
+
+
+def test_recursion_error_needs_every_step():
+    trained = linear_network_run(0.5, 1)
+    sparse = {label: curve[::2] for label, curve in trained.curves.items()}
+    with pytest.raises(ValueError, match="record.every to 1"):
+        series.recursion_error(dataclasses.replace(trained, curves=sparse, record_steps=trained.record_steps[::2]))
+    with pytest.raises(ValueError, match="needs x_norm2, width, dim, target, per_kernel"):
+        series.recursion_error(dataclasses.replace(trained, info={}))
+    with pytest.raises(ValueError, match="of must be output or kernel"):
+        series.recursion_error(trained, of="loss")  # pyright: ignore[reportArgumentType]
+
+
+# -- the registry -----------------------------------------------------------------------------------------------------
+
+SERIES_METRICS = [name for name, entry in registry.METRICS.items() if entry.at == ("series",)]
+
+
+@pytest.mark.parametrize("name", SERIES_METRICS)
+def test_the_curves_declared_are_the_curves_needed(name):
+    entry = registry.METRICS[name]
+    full = linear_network_run(0.5, 1)
+    batch = {label: np.ones(200) for label in ("batch_loss_before", "batch_loss_after", "batch_critical_rate")}
+    declared = dataclasses.replace(
+        full,
+        curves={label: curve for label, curve in full.curves.items() if label in entry.needs},
+        batch={label: curve for label, curve in batch.items() if label in entry.needs},
+        bracket=(1.0, 2.0),
+    )
+    options = {"target": 0.1} if name == "work_to_target" else {}
+    assert isinstance(entry.load()(declared, **options), float)
+    for label in entry.needs:
+        less = {
+            field: {k: v for k, v in getattr(declared, field).items() if k != label} for field in ("curves", "batch")
+        }
+        with pytest.raises(ValueError, match=label):
+            entry.load()(dataclasses.replace(declared, **less), **options)
