@@ -16,7 +16,7 @@ class Bottleneck(eqx.Module):
     """Fully connected network whose hidden layers `at` have `bottleneck_width` neurons and all others `width`.
 
     With identity activations and B−1 bottlenecks it is close to multilinear of degree B in its weights.
-    Sources: arXiv 2206.15058 (linear); arXiv 2010.01092, Section 4 (non-linear).
+    Sources: arXiv 2206.15058 (linear); arXiv 2010.01092 (non-linear).
     """
 
     chain: Chain

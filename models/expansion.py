@@ -2,7 +2,7 @@
 
 With Δ = w − w₀:
   linear        f(w₀) + ∂f[Δ]
-  quadratic     f(w₀) + ∂f[Δ] + ½ ∂²f[Δ, Δ]                      arXiv 2205.11787, Section 2
+  quadratic     f(w₀) + ∂f[Δ] + ½ ∂²f[Δ, Δ]                      arXiv 2205.11787
   multilinear   T_1 T_2 … T_B f, with T_k g = (g + ∂_k g[Δ_k]) at w_k = w₀_k for each block of parameters w_k: the part
                 of the Taylor series of degree ≤ 1 in each block     arXiv 2206.15058
 All derivatives are directional and taken forward, so an evaluation costs a few forward passes and no Hessian is formed.

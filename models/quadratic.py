@@ -16,7 +16,7 @@ class GeneralQuadratic(eqx.Module):
 
     φ(x) = x/‖x‖, or 0 with `linear=False`; Σ is diagonal, fixed at initialisation: random signs, or the identity.
     γ plays the part of 1/√width. Its tangent kernel is ⟨φ(x) + γΣw, φ(z) + γΣw⟩.
-    Source: arXiv 2205.11787, Section 2 and Figure 8(A); Proposition 10 has φ = 0.
+    Source: arXiv 2205.11787 and Figure 8(A); Proposition 10 has φ = 0.
     """
 
     weight: Float[Array, " d"]

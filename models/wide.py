@@ -13,8 +13,8 @@ from .layers import Init
 class Wide(eqx.Module):
     """Fully connected network; in the NTK parameterisation f(x) = σ_out(W_{L+1} σ(W_L σ(… W_1 x/√d …)/√m)/√m).
 
-    Sources: arXiv 2205.11787, Section 2 (depth 1, output "rademacher"); arXiv 2209.15106, Section 3 (any depth,
-    output "unit_sphere", weights {"sigma1": σ₁}); arXiv 2010.01092, Section 3 (output activation).
+    Sources: arXiv 2205.11787 (depth 1, output "rademacher"); arXiv 2209.15106 (any depth,
+    output "unit_sphere", weights {"sigma1": σ₁}); arXiv 2010.01092 (output activation).
     """
 
     chain: Chain

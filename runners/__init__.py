@@ -1,6 +1,6 @@
 """How a task is answered: methods, compiled training, the store, and the boards read from it.
 
-The four functions are the command line in Python. They import no jax; the worker process does.
+The functions are the command line in Python. They import no jax; the worker process does.
 """
 
 from __future__ import annotations
@@ -12,20 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas
 
-    from .claims import Verdict
-    from .leaderboard import Arena
-
-__all__ = ["claims_board", "leaderboard_board", "run"]
+__all__ = ["claims", "leaderboard", "run"]
 
 DEFAULT_RESULTS = "results"
-
-
-def _planned(tasks: str | Iterable[str] | None, tier: str, seeds: int | None, base_seed: int) -> Any:
-    from ..tasks import load
-    from . import suite
-
-    names = [tasks] if isinstance(tasks, str) else list(tasks or load.suite())
-    return suite.plan([t for name in names for t in load.find([name], tier=tier)], tier, seeds=seeds, base_seed=base_seed)
 
 
 def run(
@@ -35,7 +24,7 @@ def run(
     results: str | Path = DEFAULT_RESULTS,
     seeds: int | None = None,
     base_seed: int = 0,
-    jobs: int = 1,
+    jobs: int | None = None,
     fresh: bool = False,
 ) -> pandas.DataFrame:
     """Runs what is missing of some tasks (ids, globs or paths; the whole suite by default) and returns all their runs.
@@ -46,14 +35,69 @@ def run(
 
     Raises:
         tasks.load.TaskFileError: a task file is invalid.
+        tasks.registry.UnknownName: no task has this name.
         results.StoreError: the folder cannot be used.
     """
     from . import suite
 
     planned = _planned(tasks, tier, seeds, base_seed)
     store, code = suite.open_store(results)
-    suite.run_missing(planned, store, code=code, jobs=jobs, fresh=fresh)
+    suite.run_missing(planned, store, code=code, argv=["tangentbench.runners.run"], jobs=jobs, fresh=fresh)
     runs = suite.lookup(store, code)
     cells = planned.first_wave + suite.second_wave(planned, runs)
     found = [runs(cell, seed) for cell in cells for seed in cell.seeds]
     return store.frame([r for r in found if r is not None])
+
+
+def leaderboard(
+    results: str | Path = DEFAULT_RESULTS,
+    tasks: str | Iterable[str] | None = None,
+    *,
+    tier: str = "laptop",
+    seeds: int | None = None,
+    base_seed: int = 0,
+) -> pandas.DataFrame:
+    """The boards of the arenas among some tasks, from stored runs: one row per arena and method, best first.
+
+    Columns are those of `arenas.Row`, with the task in front. Nothing is run; what is missing says so in ``state``.
+    """
+    import pandas
+
+    from . import suite
+
+    planned, runs, code = _read(results, tasks, tier, seeds, base_seed)
+    return pandas.DataFrame(
+        [{"task": arena.task, **vars(row)} for arena in suite.arenas(planned, runs, code) for row in arena.rows]
+    )
+
+
+def claims(
+    results: str | Path = DEFAULT_RESULTS,
+    tasks: str | Iterable[str] | None = None,
+    *,
+    tier: str = "laptop",
+    seeds: int | None = None,
+    base_seed: int = 0,
+) -> pandas.DataFrame:
+    """The verdict of every claim and control of some tasks, from stored runs: one row each (`verdicts.Verdict`)."""
+    import pandas
+
+    from . import suite
+
+    planned, runs, code = _read(results, tasks, tier, seeds, base_seed)
+    return pandas.DataFrame([vars(verdict) for verdict in suite.verdicts(planned, runs, code)])
+
+
+def _planned(tasks: str | Iterable[str] | None, tier: str, seeds: int | None, base_seed: int) -> Any:
+    from ..tasks import load
+    from . import suite
+
+    names = [tasks] if isinstance(tasks, str) else list(tasks or ())
+    return suite.plan(load.find(names, tier=tier), tier, seeds=seeds, base_seed=base_seed)
+
+
+def _read(results: str | Path, tasks: Any, tier: str, seeds: int | None, base_seed: int) -> tuple[Any, Any, str]:
+    from . import provenance, suite
+
+    code = provenance.code_digest()
+    return _planned(tasks, tier, seeds, base_seed), suite.lookup(suite.Store(results), code), code

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from ..tasks.spec import Cell
-from .build import Program, dataset
+from .build import Lane, Program, dataset
 
 
 class Cost(NamedTuple):
@@ -38,10 +38,8 @@ def estimate(cell: Cell) -> Cost:
         ValueError, TypeError: the components of the cell do not fit each other.
         DatasetUnavailable: the data cannot be had.
     """
-    seed = cell.seeds[0] if cell.seeds else 0
     with jax.enable_x64(cell.precision == "float64"):
-        program = Program(cell, dataset(cell, seed))
-        lane = program.lane(cell, seed)
+        program, lane = _lane(cell)
         start, began = _traced(program.begin, lane)
         if not program.steps:
             return start
@@ -55,6 +53,21 @@ def estimate(cell: Cell) -> Cost:
     return Cost(max(part.bytes for part in (start, block, end)), flops)
 
 
+def held(cell: Cell) -> int:
+    """Bytes of the weights and data of one run: less than `estimate` says, in a tenth of its time.
+
+    Raises the same errors, as far as they concern weights and data.
+    """
+    with jax.enable_x64(cell.precision == "float64"):
+        return _bytes(_lane(cell)[1])
+
+
+def _lane(cell: Cell) -> tuple[Program, Lane]:
+    seed = cell.seeds[0] if cell.seeds else 0
+    program = Program(cell, dataset(cell, seed))
+    return program, program.lane(cell, seed)
+
+
 def _one_lane(tree: Any) -> Any:
     return jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape), a.dtype), tree)
 
@@ -62,9 +75,11 @@ def _one_lane(tree: Any) -> Any:
 def _traced(function: Callable[..., Any], *args: Any) -> tuple[Cost, Any]:
     """The cost of one call, and the shapes of its results."""
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
-    ends = [leaf for tree in (args, shapes) for leaf in jax.tree.leaves(tree)]
-    held = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in ends)
-    return Cost(held + _largest(closed.jaxpr), _flops(closed.jaxpr)), shapes
+    return Cost(_bytes((args, shapes)) + _largest(closed.jaxpr), _flops(closed.jaxpr)), shapes
+
+
+def _bytes(tree: Any) -> int:
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def _size(variables: Any) -> int:

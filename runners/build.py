@@ -80,7 +80,11 @@ def _dataset(spec: str, stream: int, seed: int) -> Dataset:
 
 
 def dataset(cell: Cell, seed: int) -> Dataset:
-    """The cell's data for one seed: numpy float64, the same for every model and method (raises `DatasetUnavailable`)."""
+    """The cell's data for one seed: numpy float64, the same for every model and method.
+
+    Raises:
+        DatasetUnavailable: its files are missing.
+    """
     return _dataset(batches.canonical(cell.dataset), cell.stream, seed)
 
 
@@ -93,7 +97,7 @@ def divergence_limit(model: dict[str, Any]) -> float:
 
 
 def kernel_rate(scale: float, kernel: jax.Array, key: jax.Array) -> jax.Array:
-    """``2 / (s lambda_max(K))``: the critical rate of the Gauss–Newton part, for the loss whose Hessian is ``s J^T J``."""
+    """``2 / (s lambda_max(K))``: the critical rate of the Gauss–Newton part ``s J^T J`` of the loss Hessian."""
     top = kernels.kernel_norm(kernel, key, steps=min(KERNEL_STEPS, kernel.shape[0]))
     return 2.0 / (scale * top.value)
 
@@ -288,9 +292,7 @@ class Program:
     def initial_carry(self, lane: Lane) -> Carry:
         no = jnp.zeros((), bool)
         opt_state = self.optimizer(lane).init(lane.origin)
-        return Carry(
-            lane.origin, opt_state, jnp.zeros((), jnp.int32), no, no, no, jnp.asarray(jnp.nan, self.dtype)
-        )
+        return Carry(lane.origin, opt_state, jnp.zeros((), jnp.int32), no, no, no, jnp.asarray(jnp.nan, self.dtype))
 
     def _check(self, lane: Lane, carry: Carry, loss: jax.Array) -> Carry:
         """Stops a lane whose training loss reached its target, left the finite numbers or passed the limit."""
@@ -312,8 +314,8 @@ class Program:
     def chunk(self, lane: Lane, carry: Carry, start: jax.Array, blocks: int) -> tuple[Carry, dict[str, Any]]:
         """``blocks`` times: the scheduled metrics, then ``every`` steps. ``start`` counts the steps before this chunk.
 
-        Returns the carry and curves: ``scheduled`` ``{label: [blocks]}``, and per step (``[blocks every]``) ``loss`` for
-        full-batch methods, or per block for mini-batch ones.
+        Returns the carry and curves: ``scheduled`` ``{label: [blocks]}``; ``loss`` ``[blocks every]`` for
+        full-batch methods, ``block_loss`` ``[blocks]`` for mini-batch ones.
         """
         x, y = lane.data["x_train"], lane.data["y_train"]
         optimizer, context = self.optimizer(lane), self.context(lane)
@@ -331,9 +333,7 @@ class Program:
             updates, opt_state = optimizer.update(gradient, carry.opt_state, carry.params, **extra)
             live = ~carry.stopped & (carry.step < self.steps)
             keep = functools.partial(jax.tree.map, lambda new, old: jnp.where(live, new, old))
-            params = jax.tree.map(
-                lambda p, u: jnp.where(live, p + jnp.asarray(u, p.dtype), p), carry.params, updates
-            )
+            params = jax.tree.map(lambda p, u: jnp.where(live, p + jnp.asarray(u, p.dtype), p), carry.params, updates)
             out = {"loss": loss} if row is None else {}
             if self.batch_curves:
                 batch_kernel = kernels.tangent_kernel(self.model(lane, carry.params), xb)

@@ -7,6 +7,7 @@ out of memory, 3 a claim fails or a control is not rejected, 4 nothing matched, 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -15,8 +16,8 @@ from typing import Any, NoReturn
 FORMATS = ("table", "markdown", "csv", "json")
 TIERS = ("smoke", "laptop", "paper")
 KINDS = ("tasks", "datasets", "models", "losses", "methods", "metrics", "claims")
-EPILOG = """exit codes: 0 done; 1 wrong usage or an invalid task file; 2 a cell ended in error, timeout or out of memory;
-3 a claim fails or a control is not rejected; 4 nothing matched; 130 interrupted (run again to continue)"""
+EPILOG = """exit codes: 0 done; 1 wrong usage or an invalid task file; 2 a cell ended in error, timeout or out of
+memory; 3 a claim fails or a control is not rejected; 4 nothing matched; 130 interrupted (run again to continue)"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,6 +48,12 @@ def _natural(text: str) -> int:
     return value
 
 
+def _figure(text: str) -> str:
+    if not text.lower().endswith((".svg", ".png")):
+        raise argparse.ArgumentTypeError(f"a figure is saved as .svg or .png, got {text!r}")
+    return text
+
+
 def parser() -> Parser:
     """The whole command line."""
     top = Parser(
@@ -68,13 +75,20 @@ def parser() -> Parser:
                 help="task ids, globs ('quadratic/*') or paths to YAML files; the whole suite if none is given",
             )
         if tier:
-            sub.add_argument("--tier", choices=TIERS, default="laptop", help="sizes of the tasks (default: %(default)s)")
+            sub.add_argument(
+                "--tier", choices=TIERS, default="laptop", help="sizes of the tasks (default: %(default)s)"
+            )
             sub.add_argument("--tasks", dest="folder", metavar="DIR", help="a folder of more task files")
         if runs:
             sub.add_argument("--seeds", type=_positive, metavar="N", help="seeds per cell, instead of each task's own")
             sub.add_argument("--base-seed", type=_natural, default=0, metavar="N", help="number of the first seed")
             sub.add_argument("--results", default="results", metavar="DIR", help="where runs are stored (%(default)s/)")
-            sub.add_argument("--jobs", type=_positive, default=1, metavar="N", help="worker processes (default: 1)")
+            sub.add_argument(
+                "--jobs",
+                type=_positive,
+                metavar="N",
+                help="worker processes (default: 2 on a CPU, 1 on an accelerator)",
+            )
             sub.add_argument("--fresh", action="store_true", help="run again what the results folder already has")
             sub.add_argument("--dry-run", action="store_true", help="only say what would run")
             sub.add_argument("--quiet", action="store_true", help="no progress on standard error")
@@ -90,12 +104,15 @@ def parser() -> Parser:
     sub.add_argument("paths", nargs="*", metavar="PATH", help="YAML files or folders; the whole suite if none is given")
     command("run", "Run what is missing and list the runs.", tasks="*", runs=True)
     for name, text in (
-        ("leaderboard", "Run what is missing and print the leaderboard (with no TASK: of the whole suite, and its claims)."),
+        (
+            "leaderboard",
+            "Run what is missing and print the leaderboard (with no TASK: the whole suite, and its claims too).",
+        ),
         ("claims", "Run what is missing and print the verdict of every claim."),
     ):
         sub = command(name, text, tasks="*", runs=True)
         sub.add_argument("--any-code", action="store_true", help="print stored runs of other code too, marked stale")
-        sub.add_argument("--plot", metavar="FILE", help="also draw the boards (.svg, .png or .pdf)")
+        sub.add_argument("--plot", type=_figure, metavar="FILE", help="also draw the boards (.svg or .png)")
     return top
 
 
@@ -115,20 +132,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.command is None:
             top.print_help()
             return 0
-        return _dispatch(options, argv)
+        code = _dispatch(options, argv)
+        sys.stdout.flush()  # here, where a reader that has gone is noticed, and not when Python ends
+        return code
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     except KeyboardInterrupt:
         print("interrupted; finished runs are stored, the same command continues", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone; nothing to say to anyone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has gone; nothing to say to anyone
         return 0
     except Exception as error:
         if not _is_user_error(error):
             raise
         print(error if _speaks_for_itself(error) else f"tangentbench: {error}", file=sys.stderr)
-        return 4 if type(error).__name__ == "NothingMatched" else 1
+        return 4 if _nothing_matched(error) else 1
 
 
 def _terminate(*_: object) -> NoReturn:
@@ -140,7 +159,15 @@ def _is_user_error(error: Exception) -> bool:
     from ..tasks.registry import PluginError, UnknownName
     from . import provenance, results
 
-    known = (TaskFileError, UnknownName, PluginError, results.StoreError, provenance.DeviceError, NothingMatched)
+    known = (
+        TaskFileError,
+        UnknownName,
+        PluginError,
+        results.StoreError,
+        provenance.DeviceError,
+        NothingMatched,
+        CannotDraw,
+    )
     return isinstance(error, known)
 
 
@@ -148,6 +175,16 @@ def _speaks_for_itself(error: Exception) -> bool:
     from ..tasks.load import TaskFileError
 
     return isinstance(error, TaskFileError)
+
+
+def _nothing_matched(error: Exception) -> bool:
+    from ..tasks.registry import UnknownName
+
+    return isinstance(error, NothingMatched) or (isinstance(error, UnknownName) and error.kind == "task")
+
+
+class CannotDraw(Exception):
+    """The figure cannot be written where it was asked for."""
 
 
 class NothingMatched(Exception):
@@ -171,9 +208,7 @@ def _dispatch(options: argparse.Namespace, argv: Sequence[str]) -> int:
 def _run(options: argparse.Namespace, argv: Sequence[str]) -> int:
     from . import suite
 
-    planned = suite.plan(
-        _tasks(options), options.tier, seeds=options.seeds, base_seed=options.base_seed
-    )
+    planned = suite.plan(_tasks(options), options.tier, seeds=options.seeds, base_seed=options.base_seed)
     if options.dry_run:
         return _dry_run(planned, options)
     from . import progress
@@ -190,8 +225,8 @@ def _run(options: argparse.Namespace, argv: Sequence[str]) -> int:
             notify=notify,
         )
     runs = suite.lookup(store, code, any_code=getattr(options, "any_code", False))
-    return _print_runs(planned, runs, options) if options.command == "run" else _boards(
-        planned, runs, code, options, done
+    return (
+        _print_runs(planned, runs, options) if options.command == "run" else _boards(planned, runs, code, options, done)
     )
 
 
@@ -224,21 +259,25 @@ def _print_runs(planned: Any, runs: Any, options: argparse.Namespace) -> int:
 def _boards(planned: Any, runs: Any, code: str, options: argparse.Namespace, done: int) -> int:
     from pathlib import Path
 
-    from . import claims, output, suite
+    from . import output, suite, verdicts
 
     both = options.command == "leaderboard" and not options.tasks
     arenas = suite.arenas(planned, runs, code) if options.command == "leaderboard" else []
-    verdicts = suite.verdicts(planned, runs, code) if both or options.command == "claims" else []
-    print(output.boards(arenas, verdicts, options.format))
-    target = options.plot or (str(Path(options.results) / "boards.svg") if done and not options.quiet else None)
-    if target is not None and (arenas or verdicts):
+    claims = suite.verdicts(planned, runs, code) if both or options.command == "claims" else []
+    print(output.boards(arenas, claims, options.format))
+    target = options.plot or (str(Path(options.results) / "boards.svg") if done else None)
+    if target is not None and (arenas or claims):
         from . import plots
 
-        plots.save(plots.boards_figure(arenas, verdicts), target)
-        print(f"plot: {target}", file=sys.stderr)
+        try:
+            plots.save(plots.boards_figure(arenas, claims), target)
+        except OSError as error:
+            raise CannotDraw(f"cannot write {target}: {error.strerror or error}") from error
+        if not options.quiet:
+            print(f"plot: {target}", file=sys.stderr)
     if _cells_status(planned, runs)[1]:
         return 2
-    return claims.exit_code(verdicts)
+    return verdicts.exit_code(claims)
 
 
 def _dry_run(planned: Any, options: argparse.Namespace) -> int:

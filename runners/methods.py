@@ -78,7 +78,7 @@ class CatapultState(NamedTuple):
 def catapult_gd(
     learning_rate: Rate, *, multiple: float | jax.Array = 1.5, period: int = 150, raises: int | jax.Array = 2
 ) -> optax.GradientTransformationExtraArgs:
-    """Gradient descent that induces catapults (Zhu et al. 2024, arXiv 2306.04815, Section 4.1).
+    """Gradient descent that induces catapults (Zhu et al. 2024, arXiv 2306.04815).
 
     It starts at ``learning_rate``; every ``period`` steps, ``raises`` times in all, the rate becomes ``multiple`` times
     the current critical rate ``2 / (s lambda_max(K_t))``, which the runner hands to ``update`` as ``critical_rate``.
@@ -106,7 +106,7 @@ def catapult_gd(
 def schedule(spec: dict[str, Any] | None, steps: int) -> Callable[[Any], Any] | None:
     """Factor by which a rate is multiplied at each step, from optax; ``None`` for a constant rate.
 
-    ``spec`` is ``{"name": cosine | linear | exponential | warmup_cosine, ...}``; horizons are the ``steps`` of the task.
+    ``spec`` is ``{"name": cosine | linear | exponential | warmup_cosine, ...}``; horizons are the task's ``steps``.
     """
     if spec is None:
         return None

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import batches, tables
-from .claims import Verdict
-from .leaderboard import Arena
+from .arenas import Arena
 from .results import Run, Store
 from .schedule import missing
 from .tables import Column
+from .verdicts import Verdict
 
 
 def boards(arenas: Sequence[Arena], verdicts: Sequence[Verdict], fmt: str) -> str:
@@ -73,7 +73,8 @@ def dry_run(planned: Any, store: Store | None, code: str, fmt: str) -> str:
         ),
         Column("then", lambda row: row["then"]),
     ]
-    footer = f"{sum(r['missing'] for r in rows)} of {sum(r['runs'] for r in rows)} runs would be computed at tier {planned.tier}"
+    total, lacking = (sum(row[name] for row in rows) for name in ("runs", "missing"))
+    footer = f"{lacking} of {total} runs would be computed at tier {planned.tier}"
     return tables.render(rows, columns, fmt, footer=footer)
 
 

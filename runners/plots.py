@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .claims import Verdict
-from .leaderboard import Arena, Row
+from .arenas import Arena, Row
 from .papers import heading
+from .verdicts import Verdict
 from .words import interval
 
 if TYPE_CHECKING:

@@ -15,14 +15,14 @@ from .schedule import Event
 @contextmanager
 def progress(quiet: bool, stream: TextIO | None = None) -> Iterator[Callable[[Event], None]]:
     """Yields the function that takes the scheduler's events."""
-    stream = sys.stderr if stream is None else stream
+    target = sys.stderr if stream is None else stream
     if quiet:
         yield lambda event: None
-    elif stream.isatty():
-        with _bar(stream) as notify:
+    elif target.isatty():
+        with _bar(target) as notify:
             yield notify
     else:
-        yield _Lines(stream)
+        yield _Lines(target)
 
 
 def _headline(event: Event) -> str:

@@ -21,8 +21,11 @@ SOURCES = (
     "tasks/metrics/**/*.py",
     "tasks/losses.py",
     "tasks/streams.py",
+    "tasks/metric_entries.py",  # how a curve becomes a number
     "runners/methods.py",
+    "runners/batches.py",
     "runners/build.py",
+    "runners/compiled.py",
     "runners/train.py",
 )
 """Files of the package that can change a number. Boards, loading and the command line are not among them."""

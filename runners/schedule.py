@@ -24,7 +24,7 @@ import psutil
 from ..tasks.spec import Cell
 from . import batches, provenance
 from .locks import batch_lock
-from .results import Run, Store
+from .results import Run, Store, StoreError
 from .worker import receive, send
 
 POLL_SECONDS = 0.25
@@ -93,6 +93,11 @@ def jobs_of(lanes: Sequence[Lane]) -> list[Job]:
     return [Job(i + 1, len(grouped), tuple(lanes)) for i, lanes in enumerate(grouped.values())]
 
 
+def default_jobs() -> int:
+    """Two workers on a CPU, where compiling keeps one core busy while the other trains; one on an accelerator."""
+    return min(2, os.cpu_count() or 1) if provenance.device_kind() == "cpu" else 1
+
+
 def execute(
     cells: Iterable[Cell],
     store: Store,
@@ -100,7 +105,7 @@ def execute(
     code: str,
     tier: str,
     argv: Sequence[str] = (),
-    jobs: int = 1,
+    jobs: int | None = None,
     fresh: bool = False,
     notify: Callable[[Event], None] = lambda event: None,
 ) -> int:
@@ -116,6 +121,7 @@ def execute(
         return 0
     queue, lock = list(reversed(work)), threading.Lock()
     stop = threading.Event()
+    computed: list[int] = []
 
     def serve() -> None:
         with _Worker() as worker:
@@ -124,10 +130,11 @@ def execute(
                     if not queue:
                         return
                     job = queue.pop()
-                _run_job(job, context, worker, stop, fresh=fresh)
+                computed.append(_run_job(job, context, worker, stop, fresh=fresh))
 
-    with ThreadPoolExecutor(max_workers=max(1, min(jobs, len(work)))) as pool:
-        futures = [pool.submit(serve) for _ in range(max(1, min(jobs, len(work))))]
+    workers = min(jobs or default_jobs(), len(work))
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        futures = [pool.submit(serve) for _ in range(workers)]
         try:
             for future in futures:
                 while not future.done():
@@ -137,7 +144,7 @@ def execute(
         except BaseException:
             stop.set()
             raise
-    return sum(len(job.lanes) for job in work)
+    return sum(computed)
 
 
 class _Worker:
@@ -156,7 +163,7 @@ class _Worker:
     def start(self) -> subprocess.Popen[bytes]:
         if self.process is None or self.process.poll() is not None:
             self.kill()
-            self._log = tempfile.TemporaryFile()
+            self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
             # a session of its own: Ctrl-C reaches the parent alone, which then decides what to write
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", f"{__package__}.worker"],
@@ -198,19 +205,25 @@ class _Worker:
             return 0.0
 
 
-def _run_job(job: Job, context: Context, worker: _Worker, stop: threading.Event, *, fresh: bool) -> None:
-    """Runs one batch, holding its lock; another process that computes the same batch is waited for, not repeated."""
+def _run_job(job: Job, context: Context, worker: _Worker, stop: threading.Event, *, fresh: bool) -> int:
+    """Runs one batch, holding its lock, and returns how many runs that were; another process that computes the same
+    batch is waited for, not repeated."""
     key = hashlib.sha256(batches.signature(job.lanes[0][0]).encode()).hexdigest()[:24]
     while not stop.is_set():
-        with batch_lock(context.store.root, key) as held:
+        with contextlib.ExitStack() as stack:
+            try:
+                held = stack.enter_context(batch_lock(context.store.root, key))
+            except OSError as error:
+                raise StoreError(f"cannot write to {context.store.root}: {error.strerror or error}") from error
             if held:
                 lanes = job.lanes
                 if not fresh:  # another process may have finished some of it since the plan was made
                     lanes = tuple(missing_of(lanes, context))
                 if lanes:
                     _run_lanes(dataclasses.replace(job, lanes=lanes), context, worker, stop)
-                return
+                return len(lanes)
         time.sleep(POLL_SECONDS)
+    return 0
 
 
 def missing_of(lanes: Iterable[Lane], context: Context) -> Iterator[Lane]:
@@ -224,12 +237,10 @@ def _run_lanes(job: Job, context: Context, worker: _Worker, stop: threading.Even
     cells = list({cell.digest: cell for cell, _ in job.lanes}.values())
     position = {cell.digest: i for i, cell in enumerate(cells)}
     pending = {(position[cell.digest], seed): cell for cell, seed in job.lanes}
-    seconds, gib = cells[0].limits["seconds"], cells[0].limits["memory_gib"]
+    seconds, gib = (max(cell.limits[what] for cell in cells) for what in ("seconds", "memory_gib"))
 
     def event(kind: str, fraction: float = 0.0, message: str = "") -> None:
-        context.notify(
-            Event(kind, job.number, job.of, job.tasks, len(cells), len(job.lanes), fraction, message)
-        )
+        context.notify(Event(kind, job.number, job.of, job.tasks, len(cells), len(job.lanes), fraction, message))
 
     def fail(status: str, message: str) -> None:
         for (_, seed), cell in list(pending.items()):
@@ -242,16 +253,14 @@ def _run_lanes(job: Job, context: Context, worker: _Worker, stop: threading.Even
     assert process.stdin is not None and process.stdout is not None
     watch = _Watch(worker, seconds, gib, stop)
     with watch:
-        try:
+        with contextlib.suppress(OSError):  # died while it started; the read below finds the end of the stream
             send(process.stdin, {"cells": [c.model_dump(mode="json") for c in cells], "lanes": list(pending)})
-        except OSError:
-            pass  # died while it started; the read below finds the end of the stream
         while (message := receive(process.stdout)) is not None:
             if message[0] == "progress":
                 event("progress", message[1]["done"])
             elif message[0] == "run":
                 _, i, seed, fields = message
-                _write(context, pending.pop((i, seed)), seed, "ok", None, fields)
+                _write(context, pending.pop((i, seed)), seed, "ok", "", fields)
                 event("runs", (len(job.lanes) - len(pending)) / len(job.lanes))
             elif message[0] == "failed":
                 fail(message[1], message[2])
@@ -302,7 +311,7 @@ class _Watch:
                 return
 
 
-def _write(context: Context, cell: Cell, seed: int, status: str, message: str | None, fields: dict[str, Any]) -> None:
+def _write(context: Context, cell: Cell, seed: int, status: str, message: str, fields: dict[str, Any]) -> None:
     arrays = fields.pop("arrays", None)
     run = Run(
         task=cell.task,

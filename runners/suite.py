@@ -12,10 +12,12 @@ from pathlib import Path
 
 from ..tasks import load
 from ..tasks.spec import Cell
-from . import claims, leaderboard, provenance, schedule
-from .claims import Verdict
-from .leaderboard import Arena
+from . import arenas as boards
+from . import provenance, schedule
+from . import verdicts as judge
+from .arenas import Arena
 from .results import Lookup, Store
+from .verdicts import Verdict
 
 Notify = Callable[[schedule.Event], None]
 
@@ -48,7 +50,7 @@ def second_wave(planned: Plan, runs: Lookup) -> list[Cell]:
     for task in planned.tasks:
         if task.leaderboard is None:
             continue
-        for choice in leaderboard.choose(task, planned.cells[task.id], runs).values():
+        for choice in boards.choose(task, planned.cells[task.id], runs).values():
             if choice.state == "chosen" and choice.point is not None:
                 cells.append(_score_cell(planned)(task, choice.method, choice.point))
     return cells
@@ -65,7 +67,7 @@ def run_missing(
     *,
     code: str,
     argv: Sequence[str] = (),
-    jobs: int = 1,
+    jobs: int | None = None,
     fresh: bool = False,
     notify: Notify = lambda event: None,
 ) -> int:
@@ -80,7 +82,7 @@ def arenas(planned: Plan, runs: Lookup, code: str | None = None) -> list[Arena]:
     """The leaderboard of every task that opens an arena."""
     score = _score_cell(planned)
     return [
-        leaderboard.board(task, planned.cells[task.id], runs, score_cell=score, code=code)
+        boards.board(task, planned.cells[task.id], runs, score_cell=score, code=code)
         for task in planned.tasks
         if task.leaderboard is not None
     ]
@@ -88,7 +90,7 @@ def arenas(planned: Plan, runs: Lookup, code: str | None = None) -> list[Arena]:
 
 def verdicts(planned: Plan, runs: Lookup, code: str | None = None) -> list[Verdict]:
     """The verdict of every claim and control."""
-    return [v for task in planned.tasks for v in claims.evaluate(task, planned.cells[task.id], runs, code=code)]
+    return [v for task in planned.tasks for v in judge.evaluate(task, planned.cells[task.id], runs, code=code)]
 
 
 def open_store(results: str | Path) -> tuple[Store, str]:

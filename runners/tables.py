@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
-from .claims import Verdict, verdict_counts
-from .leaderboard import Arena, Row
+from .arenas import Arena, Row
 from .papers import heading
+from .verdicts import Verdict, verdict_counts
 from .words import interval, number, seconds
 
 FORMATS = ("table", "markdown", "csv", "json")

@@ -111,7 +111,7 @@ class Trainer:
         return self._begun[key]
 
     def train(self, lanes: Sequence[Lane], width: int, report: Callable[[float], None]) -> list[_Trained]:
-        """Trains one group; it is padded to ``width`` with lanes that have stopped, so that all groups share a program."""
+        """Trains one group; padded to ``width`` with stopped lanes, so that all groups share a program."""
         program, real = self.program, len(lanes)
         padded = list(lanes) + [lanes[-1]] * (width - real)
         stacked = _stack(padded)
@@ -129,15 +129,15 @@ class Trainer:
             return jax.jit(mapped, donate_argnums=1)
 
         for start in range(0, program.steps, blocks * program.every):
-            carry, out = self.compiled(f"chunk{blocks}" + name, make, stacked, carry, jnp.asarray(start, jnp.int32), effort=TRAINING)
+            carry, out = self.compiled(
+                f"chunk{blocks}" + name, make, stacked, carry, jnp.asarray(start, jnp.int32), effort=TRAINING
+            )
             pieces.append(jax.device_get(out))
             report(min(1.0, (start + blocks * program.every) / program.steps))
             if bool(np.all(carry.stopped)):
                 break
         flags = jax.device_get((carry.step, carry.reached))
-        return [
-            self._trained(i, jax.tree.map(lambda a, i=i: a[i], carry.params), flags, pieces) for i in range(real)
-        ]
+        return [self._trained(i, jax.tree.map(lambda a, i=i: a[i], carry.params), flags, pieces) for i in range(real)]
 
     def _trained(self, i: int, params: Any, flags: Any, pieces: list[dict[str, Any]]) -> _Trained:
         """Cuts the curves of lane ``i`` where it stopped; the state after the last step is added by `finish`."""
@@ -163,13 +163,16 @@ class Trainer:
     def finish(self, lane: Lane, trained: _Trained) -> dict[str, Any]:
         """Measures the final weights and appends them to the curves."""
         lane = lane._replace(learning_rate=None, options={})  # so that all methods share the function
-        end = jax.device_get(self.compiled(self._finish_key, lambda: jax.jit(self.program.finish), lane, trained.params))
+        end = jax.device_get(
+            self.compiled(self._finish_key, lambda: jax.jit(self.program.finish), lane, trained.params)
+        )
         trained.loss = np.append(trained.loss, end["loss"])
         trained.reached = trained.reached or self._at_target(trained.loss)
         trained.loss_steps = np.append(trained.loss_steps, trained.steps)
         trained.record_steps = np.append(trained.record_steps, trained.steps)
         trained.curves = {
-            label: np.append(trained.curves.get(label, np.zeros(0)), value) for label, (value, _) in end["scheduled"].items()
+            label: np.append(trained.curves.get(label, np.zeros(0)), value)
+            for label, (value, _) in end["scheduled"].items()
         }
         return end
 
@@ -190,7 +193,7 @@ def _number(value: Any) -> float | None:
 REDUCE = {"last": lambda c: c[-1], "max": np.max, "min": np.min}
 
 
-def _outcome_of(lane: Lane, began: dict[str, Any], trained: _Trained, end: dict[str, Any]) -> str:
+def _outcome_of(lane: Lane, began: dict[str, Any], trained: _Trained, end: dict[str, Any]) -> rules.Outcome:
     return rules.classify_outcome(
         trained.loss,
         converged=trained.reached,
@@ -269,7 +272,9 @@ def _rates(program: Program, lane: Lane, trained: _Trained) -> np.ndarray:
     if trained.rates is not None:
         return np.repeat(trained.rates, program.every)[: trained.steps]
     factor = methods.schedule(program.cell.method.get("schedule"), program.steps)
-    scale = np.ones(trained.steps) if factor is None else np.asarray(jax.vmap(factor)(jnp.asarray(steps, program.dtype)))
+    scale = (
+        np.ones(trained.steps) if factor is None else np.asarray(jax.vmap(factor)(jnp.asarray(steps, program.dtype)))
+    )
     return float(lane.learning_rate) * scale
 
 
@@ -287,7 +292,7 @@ def _info(program: Program, cell: Cell, seed: int) -> dict[str, float]:
 
 
 def _rate(cell: Cell, began: dict[str, Any]) -> float:
-    """The learning rate in absolute units; ``critical: c`` is ``c * 2 / lambda_max`` of the loss Hessian at the start."""
+    """The learning rate in absolute units; ``critical: c`` is ``c * 2 / lambda_max(grad^2 L)`` at the start."""
     rate = cell.method["learning_rate"]
     if "value" in rate:
         return float(rate["value"])
@@ -337,7 +342,9 @@ def run_batch(
             yield _outcome(program, member, steps, measured, seconds)
 
 
-def _outcome(program: Program, member: tuple[Cell, int], steps: int, measured: Any, seconds: dict[str, float]) -> Outcome:
+def _outcome(
+    program: Program, member: tuple[Cell, int], steps: int, measured: Any, seconds: dict[str, float]
+) -> Outcome:
     cell, seed = member
     outcome, scalars, certificates, arrays = measured
     work = _work(program, cell, steps)

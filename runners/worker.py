@@ -12,19 +12,19 @@ import struct
 import sys
 import threading
 import time
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 HEADER = struct.Struct("!Q")
 
 
-def send(stream: BinaryIO, message: Any) -> None:
+def send(stream: IO[bytes], message: Any) -> None:
     """Writes one length-prefixed message."""
     payload = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
     stream.write(HEADER.pack(len(payload)) + payload)
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> Any | None:
+def receive(stream: IO[bytes]) -> Any | None:
     """Reads one message; ``None`` at the end of the stream, also in the middle of a message."""
     head = stream.read(HEADER.size)
     if len(head) < HEADER.size:
@@ -81,7 +81,7 @@ def _end_with_parent(parent: int) -> None:
     os._exit(1)
 
 
-def _serve(request: dict[str, Any], answers: BinaryIO, compiled: Any) -> None:
+def _serve(request: dict[str, Any], answers: IO[bytes], compiled: Any) -> None:
     import jax
 
     from ..tasks.spec import Cell

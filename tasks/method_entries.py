@@ -50,28 +50,31 @@ METHODS = {
             "sgd",
             "Gradient descent on mini-batches, reshuffled every epoch",
             "arXiv 2306.04815, Claim 2",
-            _critical(0.1, 0.2, 0.4, 0.6, 0.9, 1.2, batch_size=BATCH),
+            _critical(0.2, 0.4, 0.6, 0.9, 1.2, 1.5, batch_size=BATCH),
             critical=True,
         ),
         _method(
             "momentum",
             "Heavy-ball momentum",
             "Polyak 1964",
-            _critical(0.02, 0.05, 0.1, 0.2, 0.4, 0.8),
+            _critical(0.1, 0.2, 0.4, 0.8, 1.6, 2.4),
             critical=True,
         ),
         _method(
             "nesterov",
             "Nesterov's accelerated gradient",
             "Sutskever et al. 2013, eq. 3-4",
-            _critical(0.02, 0.05, 0.1, 0.2, 0.4, 0.8),
+            _critical(0.05, 0.1, 0.2, 0.4, 0.8, 1.2),
             critical=True,
         ),
         _method(
             "catapult_gd",
             "Gradient descent whose rate is raised above the current critical rate several times",
             "arXiv 2306.04815, multiple catapults",
-            [{"learning_rate": {"critical": 0.5}, "multiple": 1.5, "raises": k} for k in range(1, 7)],
+            [
+                {"learning_rate": {"critical": 0.5}, "multiple": m, "period": 50, "raises": 3}
+                for m in (1.1, 1.3, 1.5, 1.7, 1.9, 2.1)
+            ],
             critical=True,
         ),
         _method("adam", "Adam", "Kingma & Ba 2015, Algorithm 1", _absolute(0.003, 0.01, 0.03, 0.1, 0.3, 1.0)),
@@ -91,7 +94,7 @@ METHODS = {
             "adagrad",
             "Gradient over the root of its accumulated squares",
             "Duchi, Hazan & Singer 2011, diagonal form",
-            _absolute(0.03, 0.1, 0.3, 0.6, 1.0, 3.0),
+            _absolute(0.1, 0.3, 1.0, 3.0, 10.0, 30.0),
         ),
         _method(
             "lion",

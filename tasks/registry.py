@@ -56,7 +56,7 @@ def _loss(name: str, summary: str, source: str) -> Entry:
 
 def _claim(name: str, summary: str, source: str) -> Entry:
     options = "OutcomeShare" if name == "outcome" else name.capitalize()
-    build = f"tangentbench.runners.claims:{name}"
+    build = f"tangentbench.runners.verdicts:{name}"
     return Entry("claim", name, summary, source, build, f"{_TASKS}.claim_options:{options}")
 
 

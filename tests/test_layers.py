@@ -11,7 +11,7 @@ import pytest
 
 FOLDERS = ("models", "tasks", "runners")
 READING = ("tasks.document", "tasks.registry", "tasks.options", "tasks.spec", "tasks.cells", "tasks.load")
-ANSWERING = ("runners.results", "runners.claims", "runners.leaderboard", "runners.tables")
+ANSWERING = ("runners.results", "runners.verdicts", "runners.arenas", "runners.tables")
 
 
 def lint(root: Path, planted: Path | None = None) -> subprocess.CompletedProcess:

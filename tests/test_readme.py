@@ -67,3 +67,8 @@ def test_every_command_and_option_exists(readme, text):
         assert usage.returncode == 0, shlex.join(words)
         for option in (word for word in words if word.startswith("--")):
             assert option in usage.stdout, shlex.join(words)
+
+
+def test_the_example_task_is_the_one_that_is_run(root, text):
+    shown = text.split("```yaml\n")[1].split("```")[0]
+    assert shown == (root / "tests" / "examples" / "first_task.yaml").read_text()

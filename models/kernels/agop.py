@@ -1,6 +1,6 @@
 """The average gradient outer product (AGOP) of a predictor with respect to its inputs, and how alike two of them are.
 
-Source: arXiv 2306.04815, Section 4.
+Source: arXiv 2306.04815
 """
 
 from typing import Any

@@ -10,7 +10,7 @@ whose layers apply W and an update of rank two. Lanczos on it works on vectors o
 instead of Σ fan-in·fan-out, and no array of the size of the parameters is formed. Biases stay as they are.
 Other models go through Hessian–vector products in parameter space.
 
-Sources: arXiv 2205.11786, Theorem 3.6 and arXiv 2010.01092, Section 3 (predictor); arXiv 2306.04815, Section 2 (loss).
+Sources: arXiv 2205.11786, Theorem 3.6 and arXiv 2010.01092 (predictor); arXiv 2306.04815 (loss).
 """
 
 from collections.abc import Callable

@@ -11,7 +11,7 @@ b aᵀ it has two terms, (a, b + ḃ) and (ȧ, b), and the bias gradient b + ḃ
 Δ, from one JVP of the sensitivities.
 Everything else (multilinear expansions, the general quadratic model) goes through its Jacobian.
 
-Source: the kernel is that of arXiv 2010.01092, Section 2; the quadratic model that of arXiv 2205.11787, Section 2.
+Source: the kernel is that of arXiv 2010.01092; the quadratic model that of arXiv 2205.11787
 """
 
 from functools import reduce

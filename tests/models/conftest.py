@@ -43,7 +43,7 @@ def move(model, key, length):
 
 @pytest.fixture(scope="session")
 def tools():
-    """Helpers of the tests, by name: pytest's importlib mode has no importable helper modules."""
+    """Shared functions by name: pytest's importlib mode cannot import a module that lies beside the tests."""
 
     class Tools:
         pass

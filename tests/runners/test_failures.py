@@ -1,47 +1,8 @@
 """Whatever goes wrong in a worker is a row with a status, and the rest goes on."""
 
-import os
-
 import pytest
 
-from tangentbench.runners import schedule
-from tangentbench.runners.results import Store
-from tangentbench.tasks.spec import Cell
-
-from .troubles import calls, install, trouble_cell
-
-CODE = "c0de"
-LIMITS = {"seconds": 60.0, "memory_gib": 4.0}
-
-
-class Stage:
-    """A store, the plug-in of troubles on the path of its workers, and what the scheduler said."""
-
-    def __init__(self, folder):
-        self.folder, self.store = folder, Store(folder / "results", create=True)
-        self.events = []
-
-    def log(self, name):
-        return self.folder / name
-
-    def execute(self, cells: list[Cell], **options):
-        return schedule.execute(cells, self.store, code=CODE, tier="smoke", notify=self.events.append, **options)
-
-    def rows(self, cell: Cell):
-        return [self.store.read(cell.digest, CODE, seed) for seed in cell.seeds]
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("stage")
-    install(folder / "site")
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(folder / "site"), before)))
-    yield Stage(folder)
-    if before is None:
-        del os.environ["PYTHONPATH"]
-    else:
-        os.environ["PYTHONPATH"] = before
+from .troubles import calls, trouble_cell
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +25,6 @@ def troubled(stage):
     return cells
 
 
-def ended(stage, cell):
-    return [(run.status, run.message) for run in stage.rows(cell)]
-
-
 def test_a_killed_worker_keeps_what_it_had_finished(stage, troubled):
     first, second, third = stage.rows(troubled["kill"])
     assert (first.status, first.outcome) == ("ok", None)
@@ -76,31 +33,31 @@ def test_a_killed_worker_keeps_what_it_had_finished(stage, troubled):
 
 
 def test_a_crash_is_an_error_with_its_last_words(stage, troubled):
-    (first, _), (status, message) = ended(stage, troubled["exit"])
+    (first, _), (status, message) = stage.ended(troubled["exit"])
     assert (first, status) == ("ok", "error")
     assert message == "the worker ended with code 3: the last words"
 
 
 def test_an_exception_is_an_error_in_one_line(stage, troubled):
-    assert ended(stage, troubled["raise"]) == [("error", "ValueError: first line second line")] * 2
-    assert ended(stage, troubled["metric"]) == [("error", "RuntimeError: a metric that raises")]
+    assert stage.ended(troubled["raise"]) == [("error", "ValueError: first line second line")] * 2
+    assert stage.ended(troubled["metric"]) == [("error", "RuntimeError: a metric that raises")]
 
 
 def test_want_of_memory_is_its_own_status(stage, troubled):
-    assert ended(stage, troubled["memory"]) == [("out_of_memory", "no room")]
-    assert ended(stage, troubled["large"]) == [("out_of_memory", "over 0.001 GiB (limits.memory_gib of the task)")]
+    assert stage.ended(troubled["memory"]) == [("out_of_memory", "no room")]
+    assert stage.ended(troubled["large"]) == [("out_of_memory", "over 0.001 GiB (limits.memory_gib of the task)")]
 
 
 def test_time_is_limited(stage, troubled):
-    assert ended(stage, troubled["sleep"]) == [("timeout", "over 0.3 s (limits.seconds of the task)")]
+    assert stage.ended(troubled["sleep"]) == [("timeout", "over 0.3 s (limits.seconds of the task)")]
 
 
 def test_missing_data_are_skipped(stage, troubled):
-    assert ended(stage, troubled["unavailable"]) == [("skipped", "no files (download them)")]
+    assert stage.ended(troubled["unavailable"]) == [("skipped", "no files (download them)")]
 
 
 def test_the_rest_goes_on_and_a_print_does_no_harm(stage, troubled):
-    assert ended(stage, troubled["fine"]) == [("ok", "")] * 2
+    assert stage.ended(troubled["fine"]) == [("ok", "")] * 2
     assert calls(stage.log("fine")) == 2
 
 
@@ -115,11 +72,11 @@ def test_the_scheduler_says_what_happened(stage, troubled):
 def test_failed_runs_stay_and_skipped_ones_are_tried_again(stage, troubled):
     # the data are there at the second call; everything else is finished, however it ended
     assert stage.execute(list(troubled.values())) == 1
-    assert ended(stage, troubled["unavailable"]) == [("ok", "")]
+    assert stage.ended(troubled["unavailable"]) == [("ok", "")]
     assert stage.execute(list(troubled.values())) == 0
 
 
 def test_fresh_runs_everything_again(stage, troubled):
     cell = troubled["exit"]
     assert stage.execute([cell], fresh=True) == 2
-    assert ended(stage, cell) == [("ok", "")] * 2  # its log is past the trouble
+    assert stage.ended(cell) == [("ok", "")] * 2  # its log is past the trouble

@@ -9,9 +9,9 @@ from dataclasses import fields, replace
 import pytest
 
 from tangentbench.runners import tables
-from tangentbench.runners.claims import Verdict
-from tangentbench.runners.leaderboard import Arena, Row
+from tangentbench.runners.arenas import Arena, Row
 from tangentbench.runners.tables import Column, claims_table, leaderboard_table, render
+from tangentbench.runners.verdicts import Verdict
 from tangentbench.runners.words import interval, number, seconds
 
 

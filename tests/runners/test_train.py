@@ -15,6 +15,7 @@ from tangentbench.tasks.metrics import rules
 from .tiny import MODEL, Two, largest, metric, outcomes, part, reference, tiny_cell
 
 TOLERANCE = 1e-10  # float64, twelve steps; relative to the largest number of the run, which a catapult amplifies
+CRITICAL = 1e-9  # Lanczos ends at a relative residual of 1e-5, and the error of an eigenvalue goes like its square
 STEPS = 12
 
 
@@ -354,7 +355,7 @@ def test_a_divergent_run_is_frozen_at_the_limit(compiled):
     (found,) = outcomes(cell, compiled=compiled)
     assert 0 < expected < 40
     assert (found.outcome, found.steps, found.work) == ("divergent", expected, 6 * expected)
-    np.testing.assert_allclose(found.arrays["loss"], loss[: expected + 1], rtol=1e-9)
+    np.testing.assert_allclose(found.arrays["loss"], loss[: expected + 1], rtol=1e-7)  # grows with the rate's error
 
 
 def test_a_loss_that_is_not_finite_is_an_outcome_and_no_number(compiled):
@@ -388,7 +389,7 @@ def test_the_critical_rate_is_the_dense_hessians(data, expansion, compiled):
     with jax.enable_x64(True):
         _, began = Trainer(cell, 0, compiled).begin(cell, 0)
     top = largest(two.hessian(two.start))
-    assert train._rate(cell, began) == pytest.approx(0.7 * 2 / top, rel=TOLERANCE)
+    assert train._rate(cell, began) == pytest.approx(0.7 * 2 / top, rel=CRITICAL)
     assert abs(top * two.critical(two.start) / 2 - 1) > 1e-3  # the kernel's eigenvalue would be noticed
 
 
@@ -405,8 +406,8 @@ def test_critical_units_are_a_rate(compiled):
     (critical,) = outcomes(tiny_cell(method=method("gd", {"critical": 0.7})), compiled=compiled)
     absolute = tiny_cell(method=method("gd", 0.7 * 2 / largest(two.hessian(two.start))))
     (found,) = outcomes(absolute, compiled=compiled)
-    assert same(critical, found, TOLERANCE)
-    assert critical.certificates["learning_rate.critical.residual"] < 1e-8
+    assert same(critical, found, CRITICAL)
+    assert 0 <= critical.certificates["learning_rate.critical.residual"] < 1e-4
     assert not any(key.startswith("learning_rate") for key in found.certificates)
 
 
@@ -444,7 +445,7 @@ def test_metrics_of_all_moments_become_scalars_with_certificates(compiled):
     np.testing.assert_allclose(found.arrays["kernel_curve"], [tops[t] for t in records], rtol=1e-9)
     certified = {key.removesuffix(".residual") for key in found.certificates}
     assert certified == {"critical_rate", "kernel_after", "kernel_curve"}
-    assert all(0 <= residual < 1e-8 for residual in found.certificates.values())
+    assert all(0 <= residual < 1e-4 for residual in found.certificates.values())
 
 
 def test_without_steps_only_the_start_is_measured(compiled):
@@ -452,7 +453,7 @@ def test_without_steps_only_the_start_is_measured(compiled):
     for seed, found in enumerate(outcomes(cells, (0, 1), compiled=compiled)):
         assert (found.seed, found.outcome, found.steps, found.work, found.arrays) == (seed, None, 0, 0, {})
         two = Two(cells, seed)
-        assert found.scalars["critical_rate"] == pytest.approx(2 / largest(two.hessian(two.start)), rel=TOLERANCE)
+        assert found.scalars["critical_rate"] == pytest.approx(2 / largest(two.hessian(two.start)), rel=CRITICAL)
 
 
 def lane_of(cell, seed, compiled):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tangentbench.runners.leaderboard import board, choose
+from tangentbench.runners.arenas import board, choose
 from tangentbench.tasks import load
 from tangentbench.tasks.registry import METHODS
 from tangentbench.tasks.spec import Leaderboard

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tangentbench.runners.claims import Region, evaluate, exit_code, verdict_counts
 from tangentbench.runners.statistics import Interval
+from tangentbench.runners.verdicts import Region, evaluate, exit_code, verdict_counts
 from tangentbench.tasks import load
 
 from .boards import SEEDS, make_cell, make_run, make_task, runs_of

@@ -1,0 +1,48 @@
+"""A store with workers that see the plug-in of troubles."""
+
+import os
+
+import pytest
+
+from tangentbench.runners import schedule
+from tangentbench.runners.results import Store
+
+from .troubles import install
+
+
+class Stage:
+    """A folder with a store, the scheduler on it, and what the scheduler said."""
+
+    CODE = "c0de"
+
+    def __init__(self, folder):
+        self.folder, self.store = folder, Store(folder / "results", create=True)
+        self.events = []
+
+    def log(self, name):
+        """The file in which a cell's data set counts its calls."""
+        return self.folder / name
+
+    def execute(self, cells, **options):
+        return schedule.execute(cells, self.store, code=self.CODE, tier="smoke", notify=self.events.append, **options)
+
+    def rows(self, cell):
+        return [self.store.read(cell.digest, self.CODE, seed) for seed in cell.seeds]
+
+    def ended(self, cell):
+        """Status and message of every seed; ``None`` for a missing run."""
+        return [row and (row.status, row.message) for row in self.rows(cell)]
+
+
+@pytest.fixture(scope="session")
+def trouble_path(tmp_path_factory):
+    """PYTHONPATH with the plug-in first."""
+    site = install(tmp_path_factory.mktemp("plug-in"))
+    return os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory, trouble_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", trouble_path)
+        yield Stage(tmp_path_factory.mktemp("stage"))

@@ -1,0 +1,282 @@
+"""The command line: what is printed where, in every format, and with which exit code."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tangentbench.runners import cli, suite
+from tangentbench.runners.results import Store
+
+from . import suite_files
+from .troubles import calls
+
+FORMATS = cli.FORMATS
+
+
+@pytest.fixture(autouse=True)
+def _signals():
+    """The command line handles SIGTERM in its own process; here it is a guest."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def call(capsys, monkeypatch, tmp_path):
+    """Call the command in a folder of its own: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words):
+        code = cli.main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory):
+    return suite_files.write(tmp_path_factory.mktemp("tasks"))
+
+
+@pytest.fixture(scope="module")
+def computed(tasks, tmp_path_factory):
+    """A results folder in which everything has been run once."""
+    results = tmp_path_factory.mktemp("results") / "store"
+    words = ["run", "--tasks", str(tasks), "--results", str(results), "--quiet", "tiny", "broken/outputs"]
+    assert cli.main(words) == 2  # broken/outputs
+    return results
+
+
+def checked(out, fmt):
+    """Parse what was printed: rows of the machine formats, lines of the others."""
+    if fmt == "json":
+        return json.loads(out)
+    if fmt == "csv":
+        rows = list(csv.reader(io.StringIO(out)))
+        assert rows and len({len(row) for row in rows if row}) == 1
+        return rows
+    lines = out.splitlines()
+    assert lines and (fmt != "markdown" or any(line.startswith("|") for line in lines))
+    return lines
+
+
+# -- formats and exit codes -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_every_command_prints_every_format(call, tasks, computed, fmt):
+    stored = ("--tasks", tasks, "--results", computed, "--format", fmt)
+    for words, expected in (
+        (("list", "methods", "--format", fmt), 0),
+        (("list", "tasks", "--tasks", tasks, "--format", fmt), 0),
+        (("show", "tiny/holds", "--tasks", tasks, "--format", fmt), 0),
+        (("validate", tasks, "--format", fmt), 0),
+        (("run", "tiny", *stored), 0),
+        (("run", "broken/outputs", *stored), 2),
+        (("claims", "tiny/holds", *stored), 0),
+        (("claims", "tiny/fails", *stored), 3),
+        (("leaderboard", "tiny/arena", *stored), 0),
+        (("leaderboard", "tiny/arena", "--dry-run", *stored), 0),
+    ):
+        code, out, err = call(*words)
+        assert (code, err) == (expected, ""), words
+        if words[0] == "validate" and fmt in ("csv", "markdown"):
+            assert len(out.splitlines()) == (1 if fmt == "csv" else 2)  # a head, and no mistakes
+        elif words[0] != "validate" or fmt == "json":
+            checked(out, fmt)
+
+
+def test_what_the_documents_say(call, tasks, computed):
+    stored = ("--tasks", tasks, "--results", computed, "--format", "json")
+    runs = json.loads(call("run", "tiny/holds", *stored)[1])
+    assert {(run["method.learning_rate.critical"], run["seed"]) for run in runs} == {
+        (rate, seed) for rate in (0.25, 0.5) for seed in range(3)
+    }
+    assert all(run["status"] == "ok" and run["steps"] == 6 and run["train_loss"] > 0 for run in runs)
+    (row,) = json.loads(call("run", "broken/outputs", *stored)[1])
+    assert row["status"] == "error" and "general_quadratic has one output" in row["message"]
+    document = json.loads(call("claims", "tiny/fails", *stored)[1])
+    assert {claim["claim"]: claim["verdict"] for claim in document["claims"]} == {
+        "small": "holds", "impossible": "fails",
+    }  # fmt: skip
+    (arena,) = json.loads(call("leaderboard", "tiny/arena", *stored)[1])["leaderboard"]
+    assert {row["method"] for row in arena["rows"]} == {"gd", "momentum"}
+    (plan,) = json.loads(call("run", "tiny/arena", "--dry-run", *stored)[1])
+    assert (plan["cells"], plan["runs"], plan["missing"]) == (12, 12, 0)
+
+
+def test_a_second_call_computes_nothing_and_says_nothing(call, tasks, computed):
+    files = {path: path.stat().st_mtime_ns for path in computed.rglob("run.json")}
+    code, out, err = call("run", "tiny", "--tasks", tasks, "--results", computed)
+    assert (code, err) == (0, "") and "18 runs" not in err
+    assert {path: path.stat().st_mtime_ns for path in computed.rglob("run.json")} == files
+
+
+def test_boards_are_drawn_on_demand(call, tasks, computed, tmp_path):
+    stored = ("--tasks", tasks, "--results", computed)
+    code, _, err = call("claims", "tiny/holds", *stored, "--plot", "boards.svg")
+    assert code == 0 and err.strip() == "plot: boards.svg"
+    assert (tmp_path / "boards.svg").read_text().startswith("<?xml")
+    for target, message in (("boards.gif", "saved as .svg or .png"), ("no/such/boards.svg", "cannot write")):
+        code, _, err = call("claims", "tiny/holds", *stored, "--plot", target)
+        assert code == 1 and message in err and err.count("\n") == 1
+
+
+def test_a_dry_run_runs_and_writes_nothing(call, tasks, tmp_path, monkeypatch):
+    monkeypatch.setattr(suite, "run_missing", None)
+    code, out, _ = call("leaderboard", "tiny", "--tasks", tasks, "--dry-run", "--format", "json", "--seeds", 2)
+    rows = {row["task"]: row for row in json.loads(out)}
+    assert code == 0 and rows["tiny/holds"]["missing"] == rows["tiny/holds"]["runs"] == 4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_seeds_and_base_seed_choose_the_runs(call, tasks, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(suite, "run_missing", lambda planned, *args, **rest: seen.update(cells=planned.first_wave) or 0)
+    call("run", "tiny/holds", "--tasks", tasks, "--seeds", 2, "--base-seed", 7)
+    assert [cell.seeds for cell in seen["cells"]] == [[7, 8]] * 2
+    call("run", tasks / "tiny" / "holds.yaml", "--quiet")
+    assert [(cell.task, cell.seeds) for cell in seen["cells"]] == [("holds", [0, 1, 2])] * 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_an_interrupt_is_130(call, tasks, monkeypatch, number):
+    monkeypatch.setattr(suite, "run_missing", lambda *args, **rest: signal.raise_signal(number))
+    code, out, err = call("run", "tiny/holds", "--tasks", tasks)
+    assert (code, out) == (130, "") and "the same command continues" in err
+
+
+# -- mistakes ---------------------------------------------------------------------------------------------------------
+
+
+def test_usage_errors_are_one_line_and_1(call):
+    for words, hint in (
+        (("run", "--sedes", "3"), "--sedes"),
+        (("rum",), "rum"),
+        (("run", "--seeds", "0"), "at least 1"),
+        (("run", "--seeds", "many"), "'many'"),
+        (("run", "--base-seed", "-1"), "at least 0"),
+        (("run", "--jobs", "0"), "at least 1"),
+        (("run", "--tier", "huge"), "smoke"),
+        (("list", "colours"), "methods"),
+        (("run", "--format", "xml"), "markdown"),
+        (("show",), "TASK"),
+        (("claims", "--res", "x"), "--res"),
+    ):
+        code, out, err = call(*words)
+        assert (code, out, err.count("\n")) == (1, "", 1), (words, err)
+        assert hint in err and "--help" in err
+
+
+def test_an_unknown_task_is_4_with_a_suggestion(call, tasks):
+    for command in ("run", "claims", "leaderboard", "show"):
+        code, out, err = call(command, "tiny/hods", "--tasks", tasks)
+        assert (code, out) == (4, "") and "did you mean 'tiny/holds'?" in err and err.count("\n") == 1
+    code, _, err = call("run", "nothing/*")
+    assert code == 4 and "no task matches nothing/*" in err
+
+
+def test_an_invalid_file_is_told_by_line_and_column(call, tmp_path):
+    text = (suite_files.HEAD.format(title="t") + suite_files.CLAIMS).replace("loss: mse", "loss: msee")
+    (tmp_path / "bad.yaml").write_text(text.replace("seeds: 3", "seeds: none"))
+    line = text.splitlines().index("loss: msee") + 1
+    for command in ("run", "claims", "leaderboard", "show", "validate"):
+        code, _, err = call(command, "bad.yaml")
+        assert code == 1 and f"bad.yaml:{line}:7: " in err and "did you mean 'mse'" in err
+        assert len(err.splitlines()) == 2  # both mistakes at once
+    code, _, err = call("run", "missing.yaml")
+    assert code == 1 and "missing.yaml" in err and err.count("\n") == 1
+    code, _, err = call("list", "--tasks", "nowhere")
+    assert code == 1 and "no such folder" in err
+
+
+def test_a_results_folder_that_cannot_be_one(call, tasks, tmp_path):
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.tex").write_text("all of it")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "tangentbench.json").write_text("{")
+    for name, hint in (("foreign", "not empty"), ("file", "is a file"), ("torn", "cannot read"), ("file/x", "file")):
+        for extra in ((), ("--dry-run",)):
+            code, out, err = call("run", "tiny/holds", "--tasks", tasks, "--results", name, *extra)
+            if name == "file/x" and extra:
+                continue  # nothing is there, and nothing is made
+            assert (code, out, err.count("\n")) == (1, "", 1), (name, extra, err)
+            assert hint in err
+    assert (tmp_path / "foreign" / "thesis.tex").read_text() == "all of it"
+
+
+def test_help_and_version(call):
+    code, out, err = call()
+    assert (code, err) == (0, "") and "tangentbench" in out and "validate" in out
+    for words in (("--help",), ("--version",), *((name, "--help") for name in ("list", "show", "validate", "run"))):
+        code, out, err = call(*words)
+        assert (code, err) == (0, "") and out
+    assert "130 interrupted" in call("leaderboard", "--help")[1]
+
+
+# -- processes --------------------------------------------------------------------------------------------------------
+
+WATCH = "import sys{}; from tangentbench.runners.cli import main; main({!r}); print('jax' in sys.modules)"
+
+
+def test_what_reads_files_imports_no_jax(tmp_path):
+    def last_line(words, planted=""):
+        done = subprocess.run([sys.executable, "-c", WATCH.format(planted, words)], capture_output=True, text=True)
+        return done.stdout.splitlines()[-1]
+
+    for words in (["list", "metrics"], ["show", "quadratic/single_example"], ["validate"], ["run", "--dry-run"]):
+        assert last_line(words) == "False", words
+    assert last_line(["list"], ", tangentbench.runners.train") == "True"
+
+
+def command(*words):
+    return [sys.executable, "-m", "tangentbench.runners.cli", *map(str, words)]
+
+
+def test_a_reader_that_leaves_is_no_error():
+    words = command("list", "metrics")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        err = process.stderr.read()
+    assert (process.returncode, err) == (0, b"")
+
+
+SLOW = """title: Slow
+version: 1
+stream: 5
+dataset: {{name: trouble, how: sleep, log: {log}, at: 2}}
+model: {{name: wide, depth: 1, width: 5, activation: tanh}}
+loss: mse
+metrics: []
+seeds: 3
+"""
+
+
+def test_an_interrupted_command_is_continued_by_the_same_command(tmp_path, trouble_path):
+    (tmp_path / "slow.yaml").write_text(SLOW.format(log=tmp_path / "log"))
+    words = command("run", tmp_path / "slow.yaml", "--results", tmp_path / "results", "--format", "json")
+    environment = {**os.environ, "PYTHONPATH": trouble_path}
+    process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 100
+    while calls(tmp_path / "log") < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(0.3)  # the first run is stored while the second sleeps
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and out == "" and "Traceback" not in err
+    assert [run.status for run in Store(tmp_path / "results").runs()] == ["ok", "interrupted", "interrupted"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert [run["status"] for run in json.loads(done.stdout)] == ["ok"] * 3
+    assert calls(tmp_path / "log") == 4  # seeds 0 and 1, then 1 and 2

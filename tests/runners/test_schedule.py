@@ -1,0 +1,138 @@
+"""What runs and what does not: finished runs are never repeated, by whichever process."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from tangentbench.runners import schedule
+from tangentbench.runners.locks import batch_lock
+from tangentbench.runners.results import Run, Store, StoreError
+from tangentbench.runners.schedule import jobs_of, missing
+
+from .tiny import MODEL, part, tiny_cell
+from .troubles import calls, trouble_cell
+
+CODE = "c0de"
+
+
+def stored(store, cell, seed, status="ok"):
+    run = Run(
+        task=cell.task, cell=cell.model_dump(mode="json"), coords={}, digest=cell.digest, code=CODE, seed=seed,
+        tier="smoke", role="claim", status=status,
+    )  # fmt: skip
+    store.write(run)
+
+
+# -- planning ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_missing(tmp_path):
+    store = Store(tmp_path, create=True)
+    cell = tiny_cell(seeds=list(range(7)))
+    for seed, status in enumerate(("ok", "error", "timeout", "out_of_memory", "skipped", "interrupted")):
+        stored(store, cell, seed, status)
+    assert missing([cell], store, CODE) == [(cell, 4), (cell, 5), (cell, 6)]
+    assert missing([cell], store, "0ther") == [(cell, seed) for seed in range(7)]
+    assert missing([cell], store, CODE, fresh=True) == [(cell, seed) for seed in range(7)]
+
+
+def test_a_run_that_two_tasks_want_runs_once(tmp_path):
+    cell = tiny_cell(seeds=[0, 1])
+    again = cell.model_copy(update={"task": "another/task", "seeds": [1, 2]})
+    assert missing([cell, again], Store(tmp_path, create=True), CODE) == [(cell, 0), (cell, 1), (again, 2)]
+
+
+def test_batches_are_numbered_and_named():
+    cell, other = tiny_cell(), tiny_cell(task="b/b", stream=1)
+    wide = tiny_cell(task="c/c", model=part("model", "wide", **{**MODEL, "width": 6}))
+    jobs = jobs_of([(cell, 0), (wide, 0), (other, 0), (cell, 1)])
+    assert [(job.number, job.of, job.lanes) for job in jobs] == [
+        (1, 2, ((cell, 0), (other, 0), (cell, 1))),
+        (2, 2, ((wide, 0),)),
+    ]
+    assert [job.tasks for job in jobs] == ["b/b and 1 more", "c/c"]
+
+
+def test_nothing_to_do_starts_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(schedule, "_Worker", None)
+    assert schedule.execute([], Store(tmp_path, create=True), code=CODE, tier="smoke") == 0
+
+
+# -- running ----------------------------------------------------------------------------------------------------------
+
+
+def test_more_seeds_compute_only_the_new_ones(stage):
+    cell = trouble_cell("fine", stage.log("seeds"), 1)
+    assert stage.execute([cell]) == 1
+    more = cell.model_copy(update={"seeds": [0, 1, 2]})
+    assert stage.execute([cell]) == 0
+    assert stage.execute([more]) == 2
+    assert calls(stage.log("seeds")) == 3
+    assert [run.seed for run in stage.rows(more)] == [0, 1, 2]
+    run = stage.rows(more)[0]
+    assert (run.task, run.tier, run.role, run.code, run.cell["dataset"]["how"]) == (
+        "trouble/fine", "smoke", "claim", stage.CODE, "fine",
+    )  # fmt: skip
+    assert {"task", "seeds", "limits", "coords", "role"}.isdisjoint(run.cell)
+    assert run.provenance["device"] and set(run.seconds) == {"compile", "run"}
+
+
+def test_batches_run_side_by_side(stage):
+    cells = [trouble_cell("fine", stage.log(f"jobs{k}"), 2) for k in range(2)]
+    assert stage.execute(cells, jobs=2) == 4
+    assert all(run.status == "ok" for cell in cells for run in stage.rows(cell))
+
+
+def test_a_batch_that_another_process_runs_is_waited_for(stage):
+    cell = trouble_cell("fine", stage.log("locked"))
+    key = schedule.hashlib.sha256(schedule.batches.signature(cell).encode()).hexdigest()[:24]
+    done = []
+    with batch_lock(stage.store.root, key) as held:
+        assert held
+        thread = threading.Thread(target=lambda: done.append(stage.execute([cell])))
+        thread.start()
+        time.sleep(2 * schedule.POLL_SECONDS)
+        assert thread.is_alive() and not done
+        stored(stage.store, cell, 0)
+    thread.join()
+    assert done == [0] and calls(stage.log("locked")) == 0
+
+
+TWICE = """
+import json, sys
+from tangentbench.runners import schedule
+from tangentbench.runners.results import Store
+from tangentbench.tasks.spec import Cell
+cells = [Cell.model_validate(cell) for cell in json.loads(sys.argv[1])]
+print(schedule.execute(cells, Store(sys.argv[2], create=True), code="c0de", tier="smoke"))
+"""
+
+
+def test_two_processes_compute_each_run_once(stage, tmp_path):
+    cells = [trouble_cell("fine", stage.log("shared"), 2), trouble_cell("fine", stage.log("shared"), 2, at=99)]
+    words = [sys.executable, "-c", TWICE, json.dumps([c.model_dump(mode="json") for c in cells]), str(tmp_path)]
+    pair = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    counts = [int(process.communicate(timeout=120)[0]) for process in pair]
+    assert sum(counts) == 4 == calls(stage.log("shared"))
+    assert len(list(Store(tmp_path).runs())) == 4
+
+
+def test_tasks_that_share_a_batch_have_the_larger_limit(stage):
+    tight = trouble_cell("fine", stage.log("limits"), limits={"seconds": 0.01, "memory_gib": 0.001})
+    roomy = tight.model_copy(update={"stream": 1, "limits": {"seconds": 60.0, "memory_gib": 4.0}})
+    assert stage.execute([tight, roomy]) == 2
+    assert stage.ended(tight) == stage.ended(roomy) == [("ok", "")]
+
+
+@pytest.mark.parametrize("obstacle", ["locks", "runs"])
+def test_a_store_that_cannot_be_written_is_one_line(stage, tmp_path, obstacle):
+    cell = trouble_cell("fine", stage.log("unwritable"))
+    store = Store(tmp_path / "results", create=True)
+    (store.root / (".locks" if obstacle == "locks" else cell.digest)).write_text("in the way")
+    with pytest.raises(StoreError) as caught:
+        schedule.execute([cell], store, code=CODE, tier="smoke")
+    assert str(store.root) in str(caught.value) and "\n" not in str(caught.value)
