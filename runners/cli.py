@@ -10,6 +10,7 @@ import argparse
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -87,7 +88,7 @@ def parser() -> Parser:
                 "--jobs",
                 type=_positive,
                 metavar="N",
-                help="worker processes (default: 2 on a CPU, 1 on an accelerator)",
+                help="worker processes (default: 2 on a CPU, else 1)",
             )
             sub.add_argument("--fresh", action="store_true", help="run again what the results folder already has")
             sub.add_argument("--dry-run", action="store_true", help="only say what would run")
@@ -127,7 +128,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     top = parser()
     try:
-        signal.signal(signal.SIGTERM, _terminate)  # a time limit from outside ends as an interrupt does
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _terminate)  # a time limit from outside ends as an interrupt does
         options = top.parse_args(argv)
         if options.command is None:
             top.print_help()
@@ -236,7 +238,7 @@ def _tasks(options: argparse.Namespace) -> list[Any]:
     tasks = load.find(options.tasks or [], tier=options.tier, folder=options.folder)
     if not tasks:
         raise NothingMatched(f"no task matches {' '.join(options.tasks)}; `tangentbench list` shows them all")
-    return tasks
+    return [task for task in tasks if task.claims] if options.command == "claims" else tasks
 
 
 def _cells_status(planned: Any, runs: Any) -> tuple[list[Any], bool]:

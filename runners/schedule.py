@@ -260,7 +260,8 @@ def _run_lanes(job: Job, context: Context, worker: _Worker, stop: threading.Even
                 event("progress", message[1]["done"])
             elif message[0] == "run":
                 _, i, seed, fields = message
-                _write(context, pending.pop((i, seed)), seed, "ok", "", fields)
+                failure = fields.pop("failure", "")
+                _write(context, pending.pop((i, seed)), seed, "error" if failure else "ok", failure, fields)
                 event("runs", (len(job.lanes) - len(pending)) / len(job.lanes))
             elif message[0] == "failed":
                 fail(message[1], message[2])
@@ -313,6 +314,8 @@ class _Watch:
 
 def _write(context: Context, cell: Cell, seed: int, status: str, message: str, fields: dict[str, Any]) -> None:
     arrays = fields.pop("arrays", None)
+    if status == "interrupted" and context.store.read(cell.digest, context.code, seed) is not None:
+        return  # with --fresh an earlier run may be there, and an interrupt takes nothing away
     run = Run(
         task=cell.task,
         cell=cell.model_dump(mode="json", exclude={"coords", "seeds", "limits", "role", "task"}),
@@ -330,6 +333,6 @@ def _write(context: Context, cell: Cell, seed: int, status: str, message: str, f
         steps=fields.get("steps", 0),
         work=fields.get("work", 0),
         seconds=fields.get("seconds", {}),
-        provenance=context.provenance,
+        provenance=context.provenance | {"dataset": fields.get("data") or None},
     )
     context.store.write(run, arrays)

@@ -7,6 +7,7 @@ chunks, where it reports progress and skips a group whose lanes have all stopped
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ from . import batches, methods
 from .build import Carry, Lane, Program, dataset
 from .compiled import TRAINING, Compiled
 
-WORKING_SET = 16 * 2**20  # bytes of lanes that run side by side on a CPU; see benchmarks/sweep.py
+WORKING_SET = 4 * 2**20  # bytes of lanes that run side by side on a CPU; see benchmarks/sweep.py
 CHUNK_FLOPS = 2e9  # work between two looks of the host: about a tenth of a second on two cores
 CHUNKS = 8  # at least so many looks, so that a group that has stopped early is noticed
 Progress = Callable[[dict[str, Any]], None]
@@ -30,7 +31,10 @@ Progress = Callable[[dict[str, Any]], None]
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What one lane gave: the fields of a stored run that training decides, and its arrays."""
+    """What one lane gave: the fields of a stored run that training decides, and its arrays.
+
+    ``data`` is the content hash of its data set; ``failure`` says why the lane could not be trained, if it could not.
+    """
 
     cell: Cell
     seed: int
@@ -41,6 +45,8 @@ class Outcome:
     work: int
     seconds: dict[str, float]
     arrays: dict[str, np.ndarray]
+    data: str = ""
+    failure: str = ""
 
 
 @dataclasses.dataclass
@@ -296,14 +302,26 @@ def _rate(cell: Cell, began: dict[str, Any]) -> float:
     rate = cell.method["learning_rate"]
     if "value" in rate:
         return float(rate["value"])
+    return float(rate["critical"]) * 2.0 / float(began["hessian_top"][0])
+
+
+def _problem(cell: Cell, began: dict[str, Any]) -> str:
+    """Why a lane has no learning rate, if it has none."""
+    if "critical" not in cell.method["learning_rate"] or began["hessian_top"][0] > 0:
+        return ""
     top = float(began["hessian_top"][0])
-    if not top > 0:
-        raise ValueError(f"the loss Hessian at initialisation has no positive eigenvalue ({top:.3g}): no critical rate")
-    return float(rate["critical"]) * 2.0 / top
+    return f"the loss Hessian at initialisation has no positive eigenvalue ({top:.3g}), hence no critical rate"
 
 
 def _rated(program: Program, cell: Cell, lane: Lane, began: dict[str, Any]) -> Lane:
     return program.rated(cell, lane, _rate(cell, began), began.get("kernel0"))
+
+
+@contextlib.contextmanager
+def numerics(precision: str) -> Iterator[None]:
+    """The declared precision: 64-bit types where it says so, and matrix products that are never rounded to TF32."""
+    with jax.enable_x64(precision == "float64"), jax.default_matmul_precision("highest"):
+        yield
 
 
 def run_batch(
@@ -326,7 +344,15 @@ def run_batch(
     first, _ = trainer.begin(*lanes[0])
     width = lane_width(program, first, len(lanes), working_set=working_set)
     for low in range(0, len(lanes), width):
-        members = lanes[low : low + width]
+        members = []
+        for member in lanes[low : low + width]:
+            problem = _problem(member[0], trainer.begin(*member)[1])
+            if problem:
+                yield Outcome(*member, None, {}, {}, 0, 0, {}, {}, failure=problem)
+            else:
+                members.append(member)
+        if not members:
+            continue
         before, clock = trainer.compiled.seconds, time.perf_counter()
 
         def note(fraction: float, low: int = low, count: int = len(members)) -> None:
@@ -348,7 +374,8 @@ def _outcome(
     cell, seed = member
     outcome, scalars, certificates, arrays = measured
     work = _work(program, cell, steps)
-    return Outcome(cell, seed, outcome, scalars, certificates, steps, work, dict(seconds), arrays)
+    data = dataset(cell, seed).content_hash()
+    return Outcome(cell, seed, outcome, scalars, certificates, steps, work, dict(seconds), arrays, data)
 
 
 def _train_group(

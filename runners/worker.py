@@ -15,6 +15,7 @@ import time
 from typing import IO, Any
 
 HEADER = struct.Struct("!Q")
+FIELDS = ("outcome", "scalars", "certificates", "steps", "work", "seconds", "arrays", "data", "failure")
 
 
 def send(stream: IO[bytes], message: Any) -> None:
@@ -82,21 +83,16 @@ def _end_with_parent(parent: int) -> None:
 
 
 def _serve(request: dict[str, Any], answers: IO[bytes], compiled: Any) -> None:
-    import jax
-
     from ..tasks.spec import Cell
-    from .train import Trainer, run_batch
+    from .train import Trainer, numerics, run_batch
 
     cells = [Cell.model_validate(cell) for cell in request["cells"]]
     index = {id(cell): i for i, cell in enumerate(cells)}
     lanes = [(cells[i], seed) for i, seed in request["lanes"]]
-    with jax.enable_x64(cells[0].precision == "float64"), jax.default_matmul_precision("highest"):
+    with numerics(cells[0].precision):
         trainer = Trainer(*lanes[0], compiled)
         for result in run_batch(trainer, lanes, lambda info: send(answers, ("progress", info))):
-            fields = {
-                name: getattr(result, name)
-                for name in ("outcome", "scalars", "certificates", "steps", "work", "seconds", "arrays")
-            }
+            fields = {name: getattr(result, name) for name in FIELDS}
             send(answers, ("run", index[id(result.cell)], result.seed, fields))
 
 

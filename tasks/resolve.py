@@ -113,6 +113,9 @@ class Resolver:
         if arena is not None and stop is not None and method is not None and dataset is not None:
             stop = self._budgeted(stop, arena, dataset[1], method, root)
         every = None if record is None or stop is None else record.every or _every(stop.steps, method)
+        if arena is not None and every is not None and record is not None and record.every and method and dataset:
+            # in epochs: every method is looked at after the same work, whatever its batch
+            every *= max(1, dataset[1].train_size // (method[1].batch_size or dataset[1].train_size))
         if method_node is not None and method is not None and dataset is not None:
             self._check_method(method_node, method, dataset[1], every)
         offers = self._offers(dataset, model, method, bisect, every)

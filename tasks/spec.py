@@ -47,7 +47,8 @@ class Record(Options):
     """The schedule of curves."""
 
     every: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
-    """Steps between two records; by default a hundredth of the steps."""
+    """Steps between two records; by default a hundredth of the steps. In an arena epochs, so that every method is looked
+    at after the same work."""
 
 
 class Limits(Options):

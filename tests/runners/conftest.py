@@ -23,8 +23,9 @@ class Stage:
         """The file in which a cell's data set counts its calls."""
         return self.folder / name
 
-    def execute(self, cells, **options):
-        return schedule.execute(cells, self.store, code=self.CODE, tier="smoke", notify=self.events.append, **options)
+    def execute(self, cells, jobs=1, **options):
+        notify = self.events.append
+        return schedule.execute(cells, self.store, code=self.CODE, tier="smoke", notify=notify, jobs=jobs, **options)
 
     def rows(self, cell):
         return [self.store.read(cell.digest, self.CODE, seed) for seed in cell.seeds]

@@ -34,12 +34,11 @@ def test_every_program_of_the_suite_fits(task):
         sizes = {cell.digest: held(cell) for cell in cells}
         for cell in cells:
             assert sizes[cell.digest] < cell.limits["memory_gib"] * GIB
-        # between the smallest and the largest only numbers differ: they are traced, the others would pass as they do
-        ordered = sorted(cells, key=lambda cell: sizes[cell.digest])
-        for cell in {cell.digest: cell for cell in (ordered[0], ordered[-1])}.values():
-            cost = estimate(cell)
-            assert sizes[cell.digest] <= cost.bytes < cell.limits["memory_gib"] * GIB
-            assert np.isfinite(cost.flops) and cost.flops > 0
+        # the others differ from the largest in numbers only, and the small ones are run by other tests
+        largest = max(cells, key=lambda cell: sizes[cell.digest])
+        cost = estimate(largest)
+        assert sizes[largest.digest] <= cost.bytes < largest.limits["memory_gib"] * GIB
+        assert np.isfinite(cost.flops) and cost.flops > 0
 
 
 def wide(**changes):
@@ -76,6 +75,12 @@ def test_doubling_the_steps_doubles_the_training():
     assert flops[1] / flops[0] == pytest.approx(2, rel=0.2)
 
 
+def xla_flops(function, *args):
+    analysis = jax.jit(function).lower(*args).cost_analysis()
+    assert analysis is not None
+    return analysis["flops"]
+
+
 @pytest.mark.parametrize("shape", [(3, 4, 5), (16, 8, 2)])
 def test_arithmetic_agrees_with_xla_where_there_is_no_loop(shape):
     a, b, c = shape
@@ -85,9 +90,8 @@ def test_arithmetic_agrees_with_xla_where_there_is_no_loop(shape):
 
     x, y = jnp.ones((a, b)), jnp.ones((b, c))
     found = abstract._traced(function, x, y)[0].flops
-    theirs = jax.jit(function).lower(x, y).cost_analysis()["flops"]
     assert found == pytest.approx(2 * a * b * c + 4 * a * c, abs=2 * a * c)
-    assert found == pytest.approx(theirs, abs=3 * a * c)
+    assert found == pytest.approx(xla_flops(function, x, y), abs=3 * a * c)
 
 
 def test_a_loop_counts_as_often_as_it_turns():
@@ -99,8 +103,7 @@ def test_a_loop_counts_as_often_as_it_turns():
     assert counts == [2 * 8**3, 5 * 2 * 8**3]
     branches = abstract._traced(lambda x: jax.lax.cond(x[0, 0] > 0, lambda x: x @ x, lambda x: x + x, x), x)[0].flops
     assert 2 * 8**3 <= branches < 2 * 8**3 + 3 * 8**2  # the dearer branch, not both
-    theirs = [jax.jit(loop(k)).lower(x).cost_analysis()["flops"] for k in (2, 5)]
-    assert theirs[0] == theirs[1]  # why XLA is not asked
+    assert xla_flops(loop(2), x) == xla_flops(loop(5), x)  # why XLA is not asked
 
 
 def test_memory_grows_with_what_is_held():

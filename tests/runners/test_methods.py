@@ -30,6 +30,7 @@ FORMULAS = [
 def test_a_schedule_is_its_formula_over_the_tasks_steps(spec, formula):
     with jax.enable_x64(True):
         factor = methods.schedule(spec, T)
+        assert factor is not None
         found = [float(factor(jnp.asarray(t, jnp.float64))) for t in range(T + 3)]
     np.testing.assert_allclose(found, [formula(t) for t in range(T + 3)], rtol=1e-12)
     shifted = [formula(t + 1) for t in range(T)]
@@ -52,5 +53,5 @@ def test_catapult_gd_keeps_its_rate_between_raises():
     state, rates = optimizer.init(jnp.ones(2)), []
     for t in range(8):
         updates, state = optimizer.update(jnp.ones(2), state, critical_rate=jnp.asarray(10.0 + t))
-        rates.append(-float(updates[0]))
+        rates.append(-float(np.asarray(updates)[0]))
     assert rates == [0.5] * 3 + [26.0] * 5  # 2 × the critical rate at step 3, and no second raise

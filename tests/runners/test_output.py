@@ -15,7 +15,7 @@ from .tiny import part, tiny_cell
 CELL = tiny_cell(coords={"method.learning_rate.critical": 0.5}, seeds=[0, 1, 2])
 
 
-def run(seed, status="ok", outcome="monotone", **changes):
+def run(seed, status="ok", outcome: str | None = "monotone", **changes):
     fields = {
         "task": CELL.task, "cell": CELL.model_dump(mode="json"), "coords": CELL.coords, "digest": CELL.digest,
         "code": "c0de", "seed": seed, "tier": "smoke", "role": "claim", "status": status, "outcome": outcome,

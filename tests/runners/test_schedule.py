@@ -62,6 +62,15 @@ def test_nothing_to_do_starts_nothing(tmp_path, monkeypatch):
     assert schedule.execute([], Store(tmp_path, create=True), code=CODE, tier="smoke") == 0
 
 
+def test_a_cpu_has_two_workers_and_an_accelerator_one(monkeypatch):
+    monkeypatch.setattr(schedule.os, "cpu_count", lambda: 8)
+    found = []
+    for kind in ("cpu", "NVIDIA H100"):
+        monkeypatch.setattr(schedule.provenance, "device_kind", lambda kind=kind: kind)
+        found.append(schedule.default_jobs())
+    assert found == [2, 1]
+
+
 # -- running ----------------------------------------------------------------------------------------------------------
 
 
@@ -108,7 +117,7 @@ from tangentbench.runners import schedule
 from tangentbench.runners.results import Store
 from tangentbench.tasks.spec import Cell
 cells = [Cell.model_validate(cell) for cell in json.loads(sys.argv[1])]
-print(schedule.execute(cells, Store(sys.argv[2], create=True), code="c0de", tier="smoke"))
+print(schedule.execute(cells, Store(sys.argv[2], create=True), code="c0de", tier="smoke", jobs=1))
 """
 
 
@@ -134,5 +143,5 @@ def test_a_store_that_cannot_be_written_is_one_line(stage, tmp_path, obstacle):
     store = Store(tmp_path / "results", create=True)
     (store.root / (".locks" if obstacle == "locks" else cell.digest)).write_text("in the way")
     with pytest.raises(StoreError) as caught:
-        schedule.execute([cell], store, code=CODE, tier="smoke")
+        schedule.execute([cell], store, code=CODE, tier="smoke", jobs=1)
     assert str(store.root) in str(caught.value) and "\n" not in str(caught.value)

@@ -25,7 +25,7 @@ def compiled():
     return Compiled()
 
 
-def method(name, rate=0.05, **options):
+def method(name, rate: float | dict[str, float] = 0.05, **options):
     return part("method", name, learning_rate=rate if isinstance(rate, dict) else {"value": rate}, **options)
 
 

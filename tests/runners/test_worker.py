@@ -17,7 +17,7 @@ def test_messages_come_out_as_they_went_in():
     stream.seek(0)
     first, second, third = (receive(stream) for _ in messages)
     assert (first, third) == (messages[0], messages[2])
-    assert np.array_equal(second[3]["arrays"]["loss"], np.arange(3.0))
+    assert second is not None and np.array_equal(second[3]["arrays"]["loss"], np.arange(3.0))
     assert receive(stream) is None
 
 

@@ -78,7 +78,7 @@ class Two:
 
     def __init__(self, cell: Cell, seed: int):
         data = build.dataset(cell, seed)
-        self.x, self.y, self.held_out = data.train.x, data.train.y, data.test
+        self.x, self.y, self.held_out = data.train.x, data.train.y, data.test or data.train
         first, last = network(cell, seed).chain.layers
         self.m, self.d, self.c = *first.weight.shape, last.weight.shape[0]
         self.start = np.concatenate([np.asarray(first.weight).ravel(), np.asarray(last.weight).ravel()])
