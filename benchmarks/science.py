@@ -1,8 +1,8 @@
 """Two scientific metrics over commits, with seeds as samples.
 
 asv takes smaller for better, and compares ratios: only positive metrics of which less is better are exported here.
-`tangentbench compare` knows directions, intervals and pairs; asv's pages show the history. A failed or diverged seed
-fails the benchmark: it has a status in the store, and no number here may stand for it.
+The boards of `tangentbench` know directions, intervals and pairs; asv's pages show the history. A failed or diverged
+seed fails the benchmark: it has a status and an outcome in the store, and no number here may stand for it.
 """
 
 import hashlib
@@ -41,13 +41,14 @@ def samples(table: Any, metric: str, **where: Any) -> Samples:
     """The metric's value for every seed of one cell, in the form that asv keeps as samples.
 
     Raises:
-        ValueError: a seed is missing, failed, or has no number.
+        ValueError: a seed is missing, failed, diverged, or has no number.
     """
     rows = table[table["metric"] == metric]
     for axis, value in where.items():
         rows = rows[rows[axis.replace("__", ".")] == value]
     values = [float(value) for value in rows.sort_values("seed")["value"]]
-    if len(values) < 8 or set(rows["status"]) != {"ok"} or any(value != value for value in values):
+    failed = set(rows["status"]) != {"ok"} or "divergent" in set(rows["outcome"])
+    if len(values) < 8 or failed or any(value != value for value in values):
         raise ValueError(f"{metric}: expected numbers from 8 seeds, got\n{rows}")
     return {"samples": values, "number": 1}
 

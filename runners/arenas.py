@@ -74,7 +74,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Arena:
-    """The board of one task: what was measured against what, and one row per method, best first."""
+    """The board of one task: what was measured against what, and one row per method, best first.
+
+    Rows are sorted by the first rank that cannot be excluded, then by median; those without a rank come last.
+    """
 
     task: str
     title: str
@@ -232,8 +235,10 @@ def _one_sign(values: np.ndarray) -> bool:
 
 
 def _order(row: Row, sign: int) -> tuple[Any, ...]:
+    # ranks compare means of paired differences, which medians may contradict, and put a failed seed last
+    rank = math.inf if row.rank_low is None else row.rank_low
     score = math.inf if row.score is None else sign * row.score
-    return (score, row.state == "not run", row.method)
+    return (rank, score, row.state == "not run", row.method)
 
 
 def _value(run: Run | None, metric: str) -> float | str:

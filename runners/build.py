@@ -23,6 +23,7 @@ from ..models import kernels
 from ..tasks import registry, streams
 from ..tasks.datasets import Dataset
 from ..tasks.metrics import Context
+from ..tasks.model_options import ModelOptions
 from ..tasks.spec import Cell
 from . import batches, methods
 from .compiled import Compiled
@@ -89,11 +90,9 @@ def dataset(cell: Cell, seed: int) -> Dataset:
 
 
 def divergence_limit(model: dict[str, Any]) -> float:
-    """``D = 1000 * width`` (``1000 / gamma^2`` for the general quadratic model): far above the peak of any catapult."""
-    if "gamma" in model:
-        return 1000.0 / float(model["gamma"]) ** 2
-    width = model.get("width", 1)
-    return 1000.0 * float(max(width) if isinstance(width, list) else width)
+    """The factor D of a cell's model, far above the peak of any catapult; see `ModelOptions.divergence_scale`."""
+    schema = registry.find("model", model["name"]).schema()
+    return getattr(schema, "divergence_scale", ModelOptions.divergence_scale)(model)
 
 
 def kernel_rate(scale: float, kernel: jax.Array, key: jax.Array) -> jax.Array:
@@ -138,9 +137,9 @@ class Program:
         self.needs: set[str] = set()
         for metric in cell.metrics:
             self._add(metric)
-        self.resets_rate = cell.method.get("name") == "catapult_gd"
+        self.resets_rate = self.method is not None and self.method.resets_rate
         if self.resets_rate and cell.method["period"] % self.every:
-            raise ValueError("catapult_gd: `period` must be a multiple of `record.every`")
+            raise ValueError(f"{cell.method['name']}: `period` must be a multiple of `record.every`")
         self.batch_curves = bool({"batch_critical_rate", "batch_loss_after"} & self.needs)
         self._base_static: Any = None
         self._static: Any = None

@@ -8,12 +8,20 @@ from typing import Any, NamedTuple
 
 from .records import Cell, Lookup, Run
 
+PENDING = ("not run", "interrupted", "skipped")
+"""Why a seed has no value yet. Every other reason is a finding: its run ended, and gave none."""
+
 
 class Sample(NamedTuple):
     """What a claim measured: one estimate per seed that has one, and the seeds left out with the reason for each."""
 
     estimates: dict[int, float]
     left_out: dict[int, str]
+
+    @property
+    def lost(self) -> list[str]:
+        """The reason of every seed whose runs ended without a value."""
+        return [reason for reason in self.left_out.values() if reason not in PENDING]
 
 
 class Data:
@@ -71,9 +79,9 @@ class Data:
         left_out: dict[int, str] = {}
         for seed in sorted({seed for cell in cells for seed in cell.seeds}):
             values = [self._value(cell, seed, metric) for cell in cells]
-            problem = next((value for value in values if isinstance(value, str)), None)
-            if problem is not None:
-                left_out[seed] = problem
+            problems = [value for value in values if isinstance(value, str)]
+            if problems:
+                left_out[seed] = next((problem for problem in problems if problem not in PENDING), problems[0])
                 continue
             try:
                 estimates[seed] = combine([value for value in values if not isinstance(value, str)])
@@ -94,12 +102,17 @@ class Data:
         return run
 
     def _value(self, cell: Cell, seed: int, metric: str) -> float | str:
+        """The metric, or why it does not count: what a divergent run measured, it measured at an arbitrary cut-off."""
         run = self.run(cell, seed)
         if isinstance(run, str):
             return run
+        # the last trial of a bisection may diverge: its value is where that starts
+        outcome = None if run.cell.get("bisect") is not None else run.outcome
+        if outcome == "divergent":
+            return outcome
         value = run.scalars.get(metric)
         if value is None or not math.isfinite(value):
-            return run.outcome if run.outcome in ("divergent", "dead") else f"no {metric}"
+            return "dead" if outcome == "dead" else f"no {metric}"
         return value
 
 

@@ -157,11 +157,12 @@ def _terminate(*_: object) -> NoReturn:
 
 
 def _is_user_error(error: Exception) -> bool:
-    from ..tasks.load import TaskFileError
+    from ..tasks.load import SeedError, TaskFileError
     from ..tasks.registry import PluginError, UnknownName
     from . import provenance, results
 
     known = (
+        SeedError,
         TaskFileError,
         UnknownName,
         PluginError,

@@ -199,7 +199,8 @@ def _claims(ax: Axes, verdicts: Sequence[Verdict]) -> None:
     place, ticks, labels = 0.0, [], []
     for paper in _papers(verdicts):
         title = textwrap.shorten(heading(paper), 88, placeholder=" …")
-        text = ax.text(0.0, place, title, transform=ax.get_yaxis_transform(), va="center", weight="bold", fontsize=8)
+        anchor = {"transform": ax.get_yaxis_transform(), "va": "center", "ha": "right"}
+        text = ax.text(1.0, place, title, weight="bold", fontsize=8, **anchor)
         text.set_in_layout(False)
         place += 1.15
         for verdict in (v for v in verdicts if v.paper == paper):
@@ -211,13 +212,13 @@ def _claims(ax: Axes, verdicts: Sequence[Verdict]) -> None:
     ax.set_yticks(ticks, labels, fontsize=7.5)
     ax.set_ylim(place - 0.2, -0.9)
     ax.set_xlim(-REACH, 1 + REACH)
-    ax.set_xticks([0, 1], ["edge", "other edge"])
+    ax.set_xticks([0.5], ["accepted"])
     ax.set_xlabel("shaded: accepted region; a region with one edge is drawn with its accepted side right", fontsize=7.5)
     _clean(ax)
-    ax.set_title("Claims: interval over seeds against the accepted region", pad=22)
+    ax.set_title("Claims: interval over seeds against the accepted region", pad=22, loc="right")
     shown = [name for name in COLOURS if any(v.verdict == name for v in verdicts)]
     handles = [ax.plot([], [], MARKERS[name], color=COLOURS[name], label=_legend(name))[0] for name in shown]
-    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(shown), frameon=False, fontsize=8)
+    ax.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(shown), frameon=False, fontsize=8)
 
 
 def _claim(ax: Axes, place: float, verdict: Verdict) -> None:

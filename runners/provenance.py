@@ -21,7 +21,11 @@ SOURCES = (
     "tasks/metrics/**/*.py",
     "tasks/losses.py",
     "tasks/streams.py",
+    "tasks/entry.py",
+    "tasks/method_entries.py",
+    "tasks/model_options.py",
     "tasks/metric_entries.py",  # how a curve becomes a number
+    "tasks/registry.py",  # what a name in a cell stands for
     "runners/methods.py",
     "runners/batches.py",
     "runners/build.py",
@@ -31,6 +35,9 @@ SOURCES = (
 """Files of the package that can change a number. Boards, loading and the command line are not among them."""
 
 LIBRARIES = ("jax", "jaxlib", "equinox", "optax", "numpy", "scikit-learn")
+NUMERICS = ("JAX_DEFAULT_MATMUL_PRECISION", "JAX_ENABLE_X64")
+"""Variables, besides `XLA_FLAGS`, with which the environment can change a number."""
+
 _PLUG_IN_GROUPS = tuple(f"tangentbench.{kind}" for kind in ("datasets", "models", "losses", "methods", "metrics"))
 _DEVICE_PLUG_INS = (
     "jax-cuda12-plugin",
@@ -53,8 +60,9 @@ class DeviceError(RuntimeError):
 def code_digest(kind: str | None = None) -> str:
     """16 hex digits naming the code that makes numbers.
 
-    Covers the files of `SOURCES`, the versions of `LIBRARIES`, installed plug-ins (versions and sources) and the device
-    kind, so that a stored run is reused exactly while all of them stay the same.
+    Covers the files of `SOURCES`, the versions of `LIBRARIES`, installed plug-ins (versions and sources), the variables
+    `XLA_FLAGS` and `NUMERICS` where they are set, and the device kind, so that a stored run is reused exactly while all
+    of them stay the same.
 
     Args:
         kind: the device kind; by default `device_kind()`.
@@ -64,6 +72,8 @@ def code_digest(kind: str | None = None) -> str:
     """
     parts = [*_hashed(package_root(), SOURCES), *(f"{name} {_version(name)}" for name in LIBRARIES)]
     parts += [*_plug_ins(), *(f"{name} {_version(name)}" for name in _DEVICE_PLUG_INS if _version(name))]
+    parts += [f"XLA_FLAGS {flag}" for flag in _xla_flags()]
+    parts += [f"{name} {os.environ[name].strip().lower()}" for name in NUMERICS if os.environ.get(name, "").strip()]
     return hashlib.sha256("\n".join([*parts, kind or device_kind()]).encode()).hexdigest()[:16]
 
 
@@ -143,6 +153,12 @@ def _hashed(root: Path, patterns: Iterable[str]) -> list[str]:
 def _content_hash(path: Path) -> str:
     # line ends differ between checkouts and wheels, and mean nothing
     return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+
+
+def _xla_flags() -> list[str]:
+    """The flags of `XLA_FLAGS` in order of name, the last of a repeated one; dumps of what was compiled are none."""
+    flags = {flag.split("=", 1)[0]: flag for flag in os.environ.get("XLA_FLAGS", "").split()}
+    return [flag for name, flag in sorted(flags.items()) if not name.startswith("--xla_dump")]
 
 
 def _plug_ins() -> list[str]:

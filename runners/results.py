@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import tempfile
 import time
 import warnings
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Cell", "CorruptRun", "Lookup", "Run", "Store", "StoreError"]
 
 MARKER = "tangentbench.json"
-LEFTOVER_AGE = 3600.0  # seconds after which a temporary file belongs to no living writer
 
 
 class StoreError(Exception):
@@ -211,26 +209,6 @@ class Store:
             rows += [{**base, "metric": name, "value": value} for name, value in (run.scalars or {None: None}).items()]
         table = pandas.DataFrame(rows, columns=[*head[0], *axes.values(), *head[1], *tail])
         return table.astype({"value": "float64"})
-
-    def remove(self, digest: str, code: str) -> None:
-        """Delete the runs of one cell under one code digest.
-
-        Raises:
-            StoreError: the folder cannot be deleted.
-        """
-        folder = self._folder(digest, code, 0).parent
-        try:
-            if folder.exists():
-                shutil.rmtree(folder)
-            with suppress(OSError):
-                folder.parent.rmdir()
-        except OSError as error:
-            raise StoreError(f"cannot delete {folder}: {_why(error)}") from error
-
-    def leftovers(self) -> list[Path]:
-        """Temporary files that an interrupted writer left behind more than an hour ago."""
-        now = time.time()
-        return sorted(path for path in self.root.glob("*/*/*/.tmp-*") if now - _modified(path) > LEFTOVER_AGE)
 
     def _open(self, create: bool) -> None:
         marker = self.root / MARKER

@@ -209,12 +209,17 @@ def _outcome_of(lane: Lane, began: dict[str, Any], trained: _Trained, end: dict[
     )
 
 
+def _extra_work(program: Program, cell: Cell, steps: int) -> np.ndarray:
+    """Per-example gradient evaluations beside those of the steps, at the step where they are spent [steps]."""
+    extra = np.zeros(steps)
+    if program.method is not None:
+        extra[list(program.method.extra_evaluations(cell.method, steps))] = program.n
+    return extra
+
+
 def _work(program: Program, cell: Cell, steps: int) -> int:
-    """Per-example gradient evaluations: batch size × steps, and ``n`` more for each rate that was reset."""
-    work = steps * program.per_step
-    if program.resets_rate and steps:
-        work += program.n * min((steps - 1) // cell.method["period"], int(cell.method["raises"]))
-    return work
+    """Per-example gradient evaluations of a run: batch size × steps, and those beside them."""
+    return steps * program.per_step + int(_extra_work(program, cell, steps).sum())
 
 
 def _measure(
@@ -255,6 +260,7 @@ def _measure(
         record_steps=trained.record_steps,
         learning_rate=_rates(program, lane, trained),
         work_per_step=program.per_step,
+        extra_work=_extra_work(program, member[0], trained.steps),
         n=program.n,
         outcome=outcome,
         converged=trained.reached,

@@ -1,8 +1,10 @@
 """Verdicts: one estimate per seed, an interval over seeds, an acceptance region.
 
 A claim **holds** where the interval lies inside its region, **fails** where the two are disjoint, and is **undecided**
-otherwise. A control is the same claim in a setting where it must fail: it is **rejected** where it fails, and **not
-rejected** otherwise. Everything is answered from stored runs; neither jax nor `scipy.stats` is imported.
+otherwise. A control is the same claim in a setting where it must fail: it is **rejected** where it fails (an exponent
+only on the side and at the distance that `Rejection` says), and **not rejected** otherwise. A seed whose run ended
+without a value, as after divergence, is not dropped: the others alone neither let a claim hold nor reject a control.
+Everything is answered from stored runs; neither jax nor `scipy.stats` is imported.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ from .statistics import Interval
 
 LEAST_SEEDS = 3
 """Fewer seeds than this decide nothing."""
+
+WEAK_SLOPE = -0.35
+"""The edge between a quantity that shrinks along a sweep and one that stays: a log-log slope above it is a weak one."""
 
 VERDICTS = ("holds", "fails", "undecided", "rejected", "not rejected")
 
@@ -43,14 +48,43 @@ class Region(NamedTuple):
         return "fails" if interval.high < self.low or interval.low > self.high else "undecided"
 
 
+class Rejection(NamedTuple):
+    """Where the whole interval of an exponent's control must lie: above one slope, or below one; the other is None."""
+
+    above: float | None
+    below: float | None
+
+    @classmethod
+    def of(cls, region: Region) -> Rejection:
+        """The rejection that goes with a claim's region.
+
+        Decay (the region is negative) is rejected by a weak or no dependence, above both `WEAK_SLOPE` and the region;
+        staying (the region contains 0) by decay, below both; growth (it is positive) by anything below the region. A
+        steeper decay, or growth of what should stay, does not show that the factor the control changes matters.
+        """
+        if region.high < 0:
+            return cls(max(region.high, WEAK_SLOPE), None)
+        return cls(None, min(region.low, WEAK_SLOPE) if region.low <= 0 else region.low)
+
+    def __str__(self) -> str:
+        return f"rejected > {self.above:g}" if self.above is not None else f"rejected < {self.below:g}"
+
+    def rejects(self, interval: Interval) -> bool:
+        """Whether the whole interval lies there."""
+        if self.above is not None:
+            return interval.low > self.above
+        return self.below is not None and interval.high < self.below
+
+
 @dataclass(frozen=True)
 class Verdict:
     """One row of the claims board.
 
     `value`, `low`, `high`: the estimate with its 95% interval, None where there is none. `detectable`: half the
-    interval's width, the smallest effect this many seeds can tell from the region's edge (a factor on the log scale).
-    `seeds`: how many gave a value. `missing`: the seeds left out, with reasons. `finished`: seeds whose runs all ended
-    well, with or without a value. `stale`: how many of the runs used were made by other code than the current one.
+    interval's width (a factor on the log scale): how precise the estimate is, no statement of power. `region`: the
+    accepted values in words and, for the control of an exponent, what rejects it. `seeds`: how many gave a value.
+    `missing`: the seeds left out, with reasons. `finished`: seeds whose runs all ended well, with or without a value.
+    `stale`: how many of the runs used were made by other code than the current one.
     """
 
     task: str
@@ -214,9 +248,15 @@ def _verdict(
     interval = measured.interval if measured and enough else None
     region = measured.region if measured else _region(options)
     scale = measured.scale if measured else "linear"
+    rejection = Rejection.of(region) if control and kind == "exponent" else None
     verdict = region.judge(interval) if interval else "undecided"
     if control:
-        verdict = "rejected" if verdict == "fails" and _right_side(kind, region, interval) else "not rejected"
+        rejected = verdict == "fails" and (rejection is None or interval is None or rejection.rejects(interval))
+        verdict = "rejected" if rejected else "not rejected"
+    # seeds are lost to the dynamics, not at random: those that are left are no sample; an outcome has a value for each
+    if sample.lost and kind != "outcome" and verdict in ("holds", "rejected"):
+        reason = f"cannot {'be rejected' if control else 'hold'}: {_lost_text(sample)}"
+        verdict = "not rejected" if control else "undecided"
     paper = _plain(task.paper) if task.paper is not None else {}
     return Verdict(
         task=task.id,
@@ -229,7 +269,7 @@ def _verdict(
         value=interval.value if interval else None,
         low=interval.low if interval else None,
         high=interval.high if interval else None,
-        region=str(region),
+        region=f"{region}, {rejection}" if rejection else str(region),
         region_low=_or_none(region.low),
         region_high=_or_none(region.high),
         scale=scale,
@@ -262,13 +302,6 @@ def _region(options: Mapping[str, Any]) -> Region:
     return Region(-math.inf, options["at_most"])
 
 
-def _right_side(kind: str, region: Region, interval: Interval | None) -> bool:
-    """A control of an exponent is rejected by a weaker dependence only: a steeper one does not refute a scaling."""
-    if kind != "exponent" or interval is None or region.low <= 0 <= region.high:
-        return True
-    return interval.low > region.high if region.high < 0 else interval.high < region.low
-
-
 def _by_t(sample: Sample, region: Region, scale: str = "linear") -> Measurement:
     values = list(sample.estimates.values())
     if not values:
@@ -294,9 +327,21 @@ def _half_width(interval: Interval, scale: str) -> float | None:
 def _left_out_text(sample: Sample) -> str:
     if not sample.left_out:
         return ""
-    reasons = Counter(sample.left_out.values()).most_common()
-    total = len(sample.left_out) + len(sample.estimates)
-    return f"{len(sample.left_out)} of {total} seeds left out: " + ", ".join(f"{n} {why}" for why, n in reasons)
+    return f"{len(sample.left_out)} of {_total(sample)} seeds left out: {_counted(sample.left_out.values())}"
+
+
+def _lost_text(sample: Sample) -> str:
+    if set(sample.lost) == {"divergent"}:
+        return f"{len(sample.lost)} of {_total(sample)} seeds diverged"
+    return f"{len(sample.lost)} of {_total(sample)} seeds gave no value ({_counted(sample.lost)})"
+
+
+def _total(sample: Sample) -> int:
+    return len(sample.left_out) + len(sample.estimates)
+
+
+def _counted(reasons: Iterable[str]) -> str:
+    return ", ".join(f"{n} {why}" for why, n in Counter(reasons).most_common())
 
 
 def _or_none(value: float) -> float | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .spec import Cell, Leaderboard, TaskSpec
+from .spec import TUNE_SEED, Cell, Leaderboard, TaskSpec
 
-TUNE_SEED = 1_000_000  # tuning seeds start here; scoring seeds start at 0
+
+class SeedError(ValueError):
+    """A run was asked for on a seed that arenas tune on."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +21,18 @@ class Draft:
 
 
 def seeds_of(spec: TaskSpec, seeds: int | None, base_seed: int) -> list[int]:
-    """The seeds of a task: ``seeds`` of them, or those that it declares, counted from ``base_seed``."""
+    """The seeds of a task: ``seeds`` of them, or those that it declares, counted from ``base_seed``.
+
+    Raises:
+        SeedError: one of them is a seed that arenas tune on.
+    """
     wanted = spec.seeds if seeds is None else seeds
-    return [base_seed + k for k in (range(wanted) if isinstance(wanted, int) else wanted)]
+    found = [base_seed + k for k in (range(wanted) if isinstance(wanted, int) else wanted)]
+    if max(found) >= TUNE_SEED:
+        highest = TUNE_SEED - 1 - (max(found) - base_seed)
+        hint = f"use a base seed of at most {highest}" if highest >= 0 else "ask for fewer seeds"
+        raise SeedError(f"seeds must be below {TUNE_SEED}, where tuning seeds start; got {max(found)} ({hint})")
+    return found
 
 
 def build(task_id: str, spec: TaskSpec, draft: Draft, role: str, seeds: list[int]) -> Cell:

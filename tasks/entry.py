@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,10 +54,27 @@ class MethodEntry(Entry):
     Attributes:
         critical: its learning rate may be given in units of gradient descent's critical rate ``2/lambda_max``.
         grid: what arenas tune over; each point overrides the method's options.
+        resets_rate: its optimiser is given the current ``critical_rate`` and its state has the ``rate`` in force, which
+            changes only at multiples of its option ``period``.
+        overhead: the option that says how many gradient evaluations on the full training set it makes beside those
+            of its steps, one at each multiple of ``period``; empty for none. They count as work.
     """
 
     critical: bool = False
     grid: tuple[dict[str, Any], ...] = ()
+    resets_rate: bool = False
+    overhead: str = ""
+
+    def extra_evaluations(self, options: Mapping[str, Any], steps: int) -> range:
+        """The steps, among the first ``steps``, that cost a further gradient evaluation on the full training set.
+
+        With P the option ``period`` and R the option that `overhead` names: P, 2P, …, RP, as far as they are below
+        ``steps``; each is spent at the start of its step.
+        """
+        if not self.overhead:
+            return range(0)
+        period = int(options["period"])
+        return range(period, min(steps, period * int(options[self.overhead]) + 1), period)
 
 
 @dataclass(frozen=True)
@@ -73,7 +91,8 @@ class MetricEntry(Entry):
         reduce: how a scheduled curve becomes one number: last | max | min.
         needs: arrays and curves that the runner must keep for it; the label of a scheduled metric that must be listed.
         requires: what the task must offer: validation | test | classification | agop | single_example | blocks |
-            network (no expansion) | full_batch | every_step (record.every is 1) | bisect.
+            network (no expansion) | recursion (a model with a closed recursion on one example) | full_batch |
+            every_step (record.every is 1) | bisect.
     """
 
     unit: str = "1"

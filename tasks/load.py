@@ -15,7 +15,7 @@ from . import claims as claim_reader
 from . import registry, sweep
 from .catalog import catalog, id_of, is_path, matching, suite
 from .catalog import shown as shown_path
-from .cells import Draft, build, seeds_of, tune_seeds
+from .cells import Draft, SeedError, build, seeds_of, tune_seeds
 from .document import Node, read
 from .merge import merge, without
 from .problem import Problem, TaskFileError, did_you_mean
@@ -27,8 +27,8 @@ from .spec import TIERS, Cell, Claim, Leaderboard, Paper, TaskSpec
 from .task_file import FIXED, TaskFile
 
 __all__ = [
-    "Problem", "Task", "TaskFileError", "UnknownName", "catalog", "cells", "find", "json_schema", "load_task",
-    "score_cell", "suite",
+    "Problem", "SeedError", "Task", "TaskFileError", "UnknownName", "catalog", "cells", "find", "json_schema",
+    "load_task", "score_cell", "suite",
 ]  # fmt: skip
 
 DEFAULT_TIER = "laptop"
@@ -185,7 +185,7 @@ def _at_tier(merged: Node, root: Node, name: str, tier: str, resolver: Resolver)
     labels = _labels(merged)
     bisects = first.get("bisect") is not None
     coords = [{setting.axis: setting.coord for setting in point} for point in points]
-    known = frozenset(labels | ({"boundary"} if bisects else set()))
+    known = frozenset(labels.keys() | ({"boundary"} if bisects else set()))
     claims = claim_reader.read(merged.get("claims"), report, coords, known, bisects)
     if spec is not None and claims and tier != "smoke":
         _enough_seeds(merged, spec, report)
@@ -196,14 +196,15 @@ def _at_tier(merged: Node, root: Node, name: str, tier: str, resolver: Resolver)
     return Task(name, report.file, tier, spec, tuple(claims), tuple(drafts))
 
 
-def _labels(merged: Node) -> set[str]:
-    """Labels of the metrics that a task lists, broken ones left out."""
+def _labels(merged: Node) -> dict[str, str]:
+    """Labels of the metrics that a task lists, and the metric of each; broken ones are left out."""
     node = merged.get("metrics")
-    labels = set()
+    labels = {}
     for item in node.value if node is not None and isinstance(node.value, list) else ():
-        label = item if isinstance(item.value, str) else item.get("label") or item.get("name")
-        if label is not None and isinstance(label.value, str):
-            labels.add(label.value)
+        name = item if isinstance(item.value, str) else item.get("name")
+        label = item if isinstance(item.value, str) else item.get("label") or name
+        if name is not None and label is not None and isinstance(name.value, str) and isinstance(label.value, str):
+            labels[label.value] = name.value
     return labels
 
 
@@ -239,12 +240,28 @@ def _check_arena(merged: Node, board: Leaderboard | None, report: Report) -> Non
         report.add(reference, what, did_you_mean(board.reference.method, known))
 
 
-def _check_board(merged: Node, board: Leaderboard, labels: set[str], report: Report) -> None:
+def _check_board(merged: Node, board: Leaderboard, labels: dict[str, str], report: Report) -> None:
     for key in ("metric", "validation_metric"):
         label = getattr(board, key)
         if label not in labels:
             hint = did_you_mean(label, labels, otherwise="add it to metrics")
             report.add(merged.place(("leaderboard", key)), f"the task does not measure '{label}'", hint)
+    fit = [label for label, name in labels.items() if _of_validation(name)]
+    name = labels.get(board.validation_metric)
+    if name in registry.table("metric") and board.validation_metric not in fit:
+        measured = "" if name == board.validation_metric else f", which is {name}"
+        report.add(
+            merged.place(("leaderboard", "validation_metric")),
+            f"validation_metric is '{board.validation_metric}'{measured}: methods are tuned on the validation "
+            "set only, never on the training or the test set",
+            f"write {' or '.join(fit)}" if fit else "write validation_loss, and add it to metrics",
+        )
+
+
+def _of_validation(metric: str) -> bool:
+    """Whether a metric is measured on the validation set alone."""
+    entry = registry.table("metric").get(metric)
+    return entry is not None and "validation" in entry.requires and "test" not in entry.requires
 
 
 def _enough_seeds(merged: Node, spec: TaskSpec, report: Report) -> None:
@@ -264,12 +281,15 @@ def cells(task: Task, *, seeds: int | None = None, base_seed: int = 0) -> list[C
         task: the task.
         seeds: replaces the number of seeds that the task declares; tuning seeds stay as declared.
         base_seed: added to every seed.
+
+    Raises:
+        SeedError: a seed, with ``base_seed`` added, is not below 1000000, where the tuning seeds start.
     """
     arena = task.leaderboard
+    wanted = seeds_of(task.spec, seeds, base_seed)
     if arena is not None:
         tuning = tune_seeds(arena, base_seed)
         return [build(task.id, task.spec, draft, "tune", tuning) for draft in task.drafts]
-    wanted = seeds_of(task.spec, seeds, base_seed)
     return [build(task.id, task.spec, draft, "claim", wanted) for draft in task.drafts]
 
 

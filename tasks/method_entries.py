@@ -14,7 +14,7 @@ from .entry import MethodEntry
 BATCH = 32
 
 
-def _method(name: str, summary: str, source: str, grid: list[dict[str, Any]], *, critical: bool = False) -> MethodEntry:
+def _method(name: str, summary: str, source: str, grid: list[dict[str, Any]], **rest: Any) -> MethodEntry:
     words = "".join(part.capitalize() for part in name.split("_"))
     return MethodEntry(
         kind="method",
@@ -23,8 +23,8 @@ def _method(name: str, summary: str, source: str, grid: list[dict[str, Any]], *,
         source=source,
         build=f"tangentbench.runners.methods:{name}",
         options=f"tangentbench.tasks.method_options:{words}Options",
-        critical=critical,
         grid=tuple(grid),
+        **rest,
     )
 
 
@@ -76,6 +76,8 @@ METHODS = {
                 for m in (1.1, 1.3, 1.5, 1.7, 1.9, 2.1)
             ],
             critical=True,
+            resets_rate=True,
+            overhead="raises",
         ),
         _method("adam", "Adam", "Kingma & Ba 2015, Algorithm 1", _absolute(0.003, 0.01, 0.03, 0.1, 0.3, 1.0)),
         _method(

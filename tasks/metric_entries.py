@@ -84,7 +84,7 @@ METRICS = {
         _state(
             "kernel_change",
             "Largest relative change of the tangent kernel",
-            "sup_t ||K_t - K_0||_F / ||K_0||_F",
+            "max over records t of ||K_t - K_0||_F / ||K_0||_F",
             "arXiv 2010.01092, experiments",
             at=("schedule", "end"),
             reduce="max",
@@ -198,7 +198,7 @@ METRICS = {
         _series(
             "peak_loss",
             "Largest training loss of the run",
-            "max_t L(w_t)",
+            "max_t L(w_t); none where the run diverged",
             "arXiv 2205.11787, Theorem 1",
             unit="loss",
         ),
@@ -207,7 +207,7 @@ METRICS = {
             "Number of catapults of a full-batch run",
             "excursions of L that peak at >= 3 times max(L at their start, 1e-3 L(w_0)), return below it, and leave "
             "lambda_max(K) at least 2% lower",
-            "arXiv 2306.04815, Claim 1",
+            "tangentbench's own rule; arXiv 2306.04815 for the phenomenon",
             unit="count",
             needs=("tangent_kernel_norm",),
             requires=("full_batch",),
@@ -234,7 +234,7 @@ METRICS = {
             "steps_to_stop",
             "Steps until the stopping rule applied",
             "first t at which the stopping rule holds; empty (censored) if it never does",
-            "arXiv 2209.15106, experiments",
+            "tangentbench",
             unit="steps",
             direction="lower",
         ),
@@ -246,7 +246,7 @@ METRICS = {
             direction="lower",
             options="RecursionErrorOptions",
             needs=("output", "tangent_kernel_norm"),
-            requires=("single_example", "every_step"),
+            requires=("single_example", "recursion", "every_step"),
         ),
         _series(
             "boundary",

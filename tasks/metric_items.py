@@ -153,6 +153,10 @@ WORDS = {
     "single_example": ("the dataset single_example", "set `dataset: {name: single_example, …}`"),
     "blocks": ("a model whose parameters are divided into blocks", "use the bottleneck model"),
     "network": ("a network, not its expansion", "remove model.expansion"),
+    "recursion": (
+        "the one-hidden-layer network that has a recursion",
+        "set `model: {name: wide, depth: 1, bias: false, parameterization: ntk, activation: relu, …}`",
+    ),
     "full_batch": ("full-batch training", "leave method.batch_size out, or use sgd_catapults"),
     "every_step": ("a record of every step", "set `record: {every: 1}`"),
     "bisect": ("a search", "add `bisect: …`"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -37,6 +38,25 @@ class ModelOptions(Options):
     truncate: Annotated[int, Field(ge=0, le=64)] | None = None
     """Total degree at which a multilinear expansion is cut."""
     has_blocks: ClassVar[bool] = False
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """What metrics may require of it: network | blocks | recursion."""
+        network = {"network"} if self.expansion is None else set()
+        return frozenset(network | ({"blocks"} if self.has_blocks else set()))
+
+    @classmethod
+    def divergence_scale(cls, options: Mapping[str, Any]) -> float:
+        """D of the divergence rule, far above the peak of any catapult: here ``1000 * width`` of the widest layer.
+
+        A training loss above D times its start counts as divergence. A model without a width has D = 1000; a model
+        whose catapults reach further overrides this.
+
+        Args:
+            options: the resolved options of a cell's model.
+        """
+        width = options.get("width", 1)
+        return 1000.0 * float(max(width) if isinstance(width, list) else width)
 
     @model_validator(mode="after")
     def _expandable(self) -> ModelOptions:
@@ -76,6 +96,13 @@ class WideOptions(ChainOptions):
     """Neurons per hidden layer: one number, or a list with one per layer."""
     activation: Activation
     """Activation of the hidden layers."""
+
+    @property
+    def offers(self) -> frozenset[str]:
+        closed = self.depth == 1 and not self.bias and self.parameterization == "ntk"
+        if self.expansion == "quadratic":  # only piecewise linear ones are a product of two weights plus a linear part
+            closed &= self.activation in ("relu", "identity") and self.output_activation == "identity"
+        return super().offers | ({"recursion"} if closed else set())
 
     @model_validator(mode="after")
     def _one_width_per_layer(self) -> WideOptions:
@@ -117,3 +144,8 @@ class GeneralQuadraticOptions(ModelOptions):
     """Signs of the diagonal of Sigma."""
     linear: bool = True
     """Whether there is a linear term, phi(x) = x/||x||."""
+
+    @classmethod
+    def divergence_scale(cls, options: Mapping[str, Any]) -> float:
+        """``1000 / gamma^2``: gamma has the part of 1/sqrt(width)."""
+        return 1000.0 / float(options["gamma"]) ** 2

@@ -6,6 +6,7 @@ critical rate for Adam, a budget that pays for no step) is reported here, all wi
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -62,17 +63,20 @@ class Resolver:
 
     def _arena_drafts(self, root: Node, arena: Leaderboard) -> list[Draft | None]:
         mark = root.place(("leaderboard",), key=True)
+        dataset = self._component("dataset", root.get("dataset"))
         drafts = []
         for name in self.competitors(root, arena):
             entry = registry.find("method", name)
             for index, point in enumerate(entry.grid):
+                if dataset is not None and (point.get("batch_size") or 0) > dataset[1].train_size:
+                    point = {**point, "batch_size": dataset[1].train_size}  # a grid knows no data set
                 node = self._grid_node(name, index, point, mark)
                 drafts.append(self._draft(root, {"method": name, "point": index}, None, node, arena))
         return drafts
 
     def _grid_node(self, name: str, index: int, point: dict[str, Any], mark: Mark) -> Node:
-        """The method of a grid point, one node for all tiers."""
-        key = (name, index)
+        """The method of a grid point, one node for all tiers with the same batch."""
+        key = (f"{name} {point.get('batch_size')}", index)
         if key not in self._seen:
             node = from_plain({"name": name, **point}, mark)
             self._seen[key] = (node, node)
@@ -180,9 +184,14 @@ class Resolver:
                 self.report.add(setting.mark, f"'{along}' is swept and bisected at once", "remove one of the two")
 
     def _budgeted(self, stop: Stop, arena: Leaderboard, data: DatasetOptions, method: Any, root: Node) -> Stop | None:
-        """The stopping rule with as many steps as the budget pays for."""
-        work = method[1].batch_size or data.train_size
-        steps = arena.budget // work
+        """The stopping rule with as many steps as the budget pays for, evaluations beside the steps included."""
+        n, entry = data.train_size, registry.find("method", method[0]["name"])
+        work = method[1].batch_size or n
+
+        def cost(steps: int) -> int:
+            return steps * work + n * len(entry.extra_evaluations(method[0], steps))
+
+        steps = bisect_right(range(arena.budget // work + 1), arena.budget, key=cost) - 1
         if steps < 1:
             place = root.place(("leaderboard", "budget"))
             self.report.add(place, f"the budget of {arena.budget} does not pay for one step of {work} examples")
@@ -201,7 +210,7 @@ class Resolver:
         if options.batch_size is not None and options.batch_size > data.train_size:
             what = f"batch_size {options.batch_size} is larger than the {data.train_size} training examples"
             self.report.add(node.place(("batch_size",)), what, f"write {data.train_size}, or leave it out")
-        period = getattr(options, "period", None)
+        period = options.period if entry.resets_rate else None
         if period is not None and every and period % every:
             what = f"period {period} must be a multiple of record.every, which is {every}"
             self.report.add(node.place(("period",)), what, f"set `record: {{every: {_divisor(period, every)}}}`")
@@ -212,9 +221,7 @@ class Resolver:
             return None
         options: ModelOptions = model[1]
         size = method[1].batch_size
-        offers = set(dataset[1].offers)
-        offers |= {"network"} if options.expansion is None else set()
-        offers |= {"blocks"} if options.has_blocks else set()
+        offers = set(dataset[1].offers | options.offers)
         offers |= {"full_batch"} if size is None or size >= dataset[1].train_size else set()
         offers |= {"every_step"} if every == 1 else set()
         offers |= {"bisect"} if bisect is not None else set()
@@ -228,8 +235,9 @@ def _usual_rate(entry: MethodEntry) -> float:
 def _every(steps: int, method: Any) -> int:
     """Steps between records when the task does not say: a hundredth, or what divides the method's period."""
     every = max(1, -(-steps // RECORDS))
-    period = getattr(method[1], "period", None) if method else None
-    return every if period is None else _divisor(period, every)
+    if method is None or not registry.find("method", method[0]["name"]).resets_rate:
+        return every
+    return _divisor(method[1].period, every)
 
 
 def _divisor(period: int, every: int) -> int:

@@ -36,7 +36,7 @@ def text(root):
 def test_the_two_lines(readme, text):
     main, test = readme.line(text, "main"), readme.line(text, "test")
     assert main.startswith("python3 -m venv .venv && .venv/bin/pip install -c constraints.txt . && ")
-    assert test.endswith("python -m pytest -n 2")
+    assert test.endswith("python -m pytest -n 2 --dist loadfile")
 
 
 @pytest.mark.parametrize("text", ["", "```sh\npip install . && python -m pytest\n```\n" * 2])

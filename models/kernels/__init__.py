@@ -2,7 +2,7 @@
 
 from .agop import agop, alignment
 from .hessian import loss_hessian_top, predictor_hessian_norm
-from .spectrum import Estimate, kernel_eigh, kernel_norm, lanczos_extreme
+from .spectrum import Estimate, kernel_norm, lanczos_extreme
 from .tangent import tangent_kernel
 from .worst import worst_direction_error
 
@@ -10,7 +10,6 @@ __all__ = [
     "Estimate",
     "agop",
     "alignment",
-    "kernel_eigh",
     "kernel_norm",
     "lanczos_extreme",
     "loss_hessian_top",

@@ -112,14 +112,3 @@ def kernel_norm(kernel: Float[Array, "N N"], key: PRNGKeyArray, steps: int = 24)
     """Largest eigenvalue of a kernel matrix by Lanczos from a random start; exact for N ≤ steps."""
     start = jax.random.normal(key, kernel.shape[:1], kernel.dtype)
     return lanczos_extreme(lambda v: kernel @ v, start, steps, "largest")[0]
-
-
-def kernel_eigh(kernel: Float[Array, "N N"], k: int) -> tuple[Float[Array, " k"], Float[Array, "N k"]]:
-    """The k largest eigenvalues, descending, and their orthonormal eigenvectors (columns), by a full decomposition.
-
-    Raises ValueError unless 1 ≤ k ≤ N.
-    """
-    if not 1 <= k <= kernel.shape[0]:
-        raise ValueError(f"a kernel of size {kernel.shape[0]} has no {k} leading eigenvalues")
-    values, vectors = jnp.linalg.eigh(kernel)
-    return values[::-1][:k], vectors[:, ::-1][:, :k]

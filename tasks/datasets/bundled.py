@@ -1,8 +1,9 @@
 """Small real data sets that scikit-learn installs with itself: nothing is downloaded.
 
-Examples are shuffled by the generator, then test, validation and training examples are taken in this order: a larger
-training set contains the smaller one, and is judged on the same test set. All means and scales come from the training
-split alone.
+The test split is the same for every seed: it is the first block of one permutation that never changes. The generator
+shuffles the other examples, which give the validation and then the training split. So no seed trains or tunes on what
+another one is judged on, and a larger training set contains the smaller one. All means and scales, those that test
+inputs and targets are normalised with included, come from the training split alone.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from numpy.random import Generator
+from numpy.random import PCG64, Generator
 
 from .base import Dataset, DatasetUnavailable, Split, row_norms, signed_labels
 
 Normalize = Literal["sqrt_dim", "unit", "standard"]
 Matrix = Float[np.ndarray, "n d"]
+
+TEST_ORDER = 20231124  # seed of the permutation whose first block is the test split of every run
 
 
 def _load(name: str, **options: object) -> tuple[np.ndarray, np.ndarray]:
@@ -43,7 +46,7 @@ def _normalized(x: Matrix, train: Matrix, how: Normalize) -> Matrix:
 def _partition(
     rng: Generator, what: str, unit: str, x: Matrix, train: int, validation: int, test: int, normalize: str
 ) -> tuple[list[np.ndarray], list[Matrix | None]]:
-    """Row indices of train, validation and test, and their normalised inputs."""
+    """Row indices of train, validation and test, and their normalised inputs; the test rows do not depend on `rng`."""
     asked = train + validation + test
     if train < 2 or validation < 0 or test < 0:
         raise ValueError(f"sizes must be train >= 2, validation >= 0, test >= 0; got {train}, {validation}, {test}")
@@ -51,8 +54,9 @@ def _partition(
         raise ValueError(f"{what} has {len(x)} {unit}; train+validation+test asks for {asked}")
     if normalize not in ("sqrt_dim", "unit", "standard"):
         raise ValueError(f"normalize must be sqrt_dim, unit or standard; got {normalize!r}")
-    order = rng.permutation(len(x))
-    rows = [order[test + validation : asked], order[test : test + validation], order[:test]]
+    fixed = Generator(PCG64(TEST_ORDER)).permutation(len(x))
+    rest = rng.permutation(fixed[test:])
+    rows = [rest[validation : validation + train], rest[:validation], fixed[:test]]
     return rows, [_normalized(x[index], x[rows[0]], normalize) if len(index) else None for index in rows]
 
 
@@ -83,7 +87,7 @@ def digits(
 
     `two_class` keeps the two digits `classes` and labels them 1 and -1; `regression` keeps all ten and predicts the
     digit's value, standardised. Pixels are centred; then `sqrt_dim` scales each image to norm sqrt(64) = 8, `unit` to
-    norm 1, and `standard` each pixel to variance 1.
+    norm 1, and `standard` each pixel to variance 1. The test images are the same for every `rng`.
 
     Raises:
         ValueError: more images than there are, or options outside the above.
@@ -116,7 +120,7 @@ def diabetes(
     """Disease progression of 442 patients from 10 measurements (Efron et al. 2004; `sklearn.datasets.load_diabetes`).
 
     `regression` predicts the progression, standardised; `two_class` whether it is above the training median (1) or not
-    (-1). Inputs are normalised as those of `digits`.
+    (-1). Inputs are normalised as those of `digits`. The test patients are the same for every `rng`.
 
     Raises:
         ValueError: more patients than there are, or options outside the above.

@@ -29,6 +29,7 @@ class Series:
         record_steps: step numbers of `curves`, from 0 to T [R].
         learning_rate: rate of each step [T], schedules and catapult_gd's resets included, in absolute units.
         work_per_step: per-example gradient evaluations of one step (n, or the batch size).
+        extra_work: further per-example gradient evaluations, spent at the start of each step [T]; empty for none.
         n: number of training examples.
         outcome: the run's outcome (`rules.Outcome`).
         converged: whether the run reached its stopping loss.
@@ -53,7 +54,12 @@ class Series:
     final: dict[str, float] = field(default_factory=dict)
     batch: dict[str, Float[np.ndarray, "t"]] = field(default_factory=dict)
     info: dict[str, float] = field(default_factory=dict)
+    extra_work: Float[np.ndarray, "t"] = field(default_factory=lambda: np.zeros(0))
     bracket: tuple[float, float] | None = None
+
+    def work(self, step: int) -> float:
+        """Per-example gradient evaluations spent until the weights of `step` are known."""
+        return float(step * self.work_per_step + np.sum(self.extra_work[:step]))
 
     def curve(self, label: str, asker: str) -> tuple[Int[np.ndarray, "k"], Float[np.ndarray, "k"]]:
         """Step numbers and values of a recorded curve; `train_loss` is the training loss at all its steps.
@@ -76,8 +82,8 @@ def initial_loss(series: Series) -> float | None:
 
 
 def peak_loss(series: Series) -> float | None:
-    """Largest training loss of the run; `None` if it left the finite numbers. Needs no curve."""
-    return _finite(np.max(series.loss))
+    """Largest training loss of the run; `None` if it diverged: the peak has no end. Needs no curve."""
+    return None if series.outcome == "divergent" else _finite(np.max(series.loss))
 
 
 def steps_to_stop(series: Series) -> float | None:
@@ -92,7 +98,7 @@ def work_to_target(series: Series, *, target: float, of: str = "train_loss") -> 
     """
     steps, values = series.curve(of, "work_to_target")
     reached = np.flatnonzero(values <= target)
-    return float(steps[reached[0]]) * series.work_per_step if len(reached) else None
+    return series.work(int(steps[reached[0]])) if len(reached) else None
 
 
 def catapults(series: Series) -> float | None:

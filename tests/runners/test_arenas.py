@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tangentbench.runners.arenas import board, choose
+from tangentbench.runners.arenas import Row, _order, board, choose
 from tangentbench.tasks import load
 from tangentbench.tasks.registry import METHODS
 from tangentbench.tasks.spec import Leaderboard
@@ -167,6 +167,37 @@ def test_failed_seeds_are_worse_than_any_score_and_shown():
     # with every seed failed there is no score, only the reason
     _, rows = boarded(Runs(gd=lambda cell, seed: {"outcome": "divergent"} if cell.role == "score" else {}))
     assert (rows["gd"].state, rows["gd"].score, rows["gd"].failures) == ("failed", None, (("divergent", 8),))
+
+
+def test_rows_are_sorted_by_the_ranks_they_show():
+    """Ranks compare means of logarithms: two seeds at a millionth win them, and leave the median the worse one."""
+
+    def two_far_below(cell, seed):
+        loss = 1.2 * (1e-6 if seed in (0, 1) else 1.0)
+        return {"scalars": {"test_loss": loss, "validation_loss": 1.0}} if cell.role == "score" else {}
+
+    def one_failed(cell, seed):
+        return {"outcome": "divergent"} if cell.role == "score" and seed == 0 else {}
+
+    runs = Runs(gd=two_far_below, momentum=one_failed)
+    arena, rows = boarded(runs)
+    # the best median of all has a failed seed, and ranks and stands last
+    assert rows["momentum"].score < rows["gd"].score < rows["adam"].score
+    assert [row.method for row in arena.rows] == ["gd", "adam", "momentum"]
+    assert [row.rank_low for row in arena.rows] == sorted(row.rank_low for row in arena.rows)
+    assert (rows["momentum"].rank_low, rows["momentum"].rank_high) == (3, 3)
+    # without ranks, as where a run is missing, a row stands below all that have one
+    arena, rows = boarded(Runs(momentum=lambda cell, seed: None if cell.role == "score" and seed == 7 else {}))
+    assert [row.method for row in arena.rows] == ["gd", "adam", "momentum"] and rows["momentum"].rank_low is None
+
+
+def test_ranks_decide_the_order_where_medians_say_otherwise():
+    def row(method, score, low, high):
+        return Row(method, "scored", score=score, rank_low=low, rank_high=high)
+
+    rows = [row("a", 1.0, 2, 3), row("b", 2.0, 1, 1), row("c", 0.5, 2, 3), Row("d", "not run")]
+    assert [row.method for row in sorted(rows, key=lambda row: _order(row, 1))] == ["b", "c", "a", "d"]
+    assert [row.method for row in sorted(rows, key=lambda row: _order(row, -1))] == ["b", "a", "c", "d"]
 
 
 def test_work_that_never_reached_the_target_is_censored_not_dropped():

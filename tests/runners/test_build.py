@@ -1,5 +1,7 @@
 """The parts of a program: the order of mini-batches, rates read off a kernel, limits, and lanes of arrays."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 
 from tangentbench.runners import build
 from tangentbench.runners.build import Program, batch_order, dataset, divergence_limit, kernel_rate
+from tangentbench.tasks.model_options import ModelOptions
+from tangentbench.tasks.options import Options
 
 from .tiny import MODEL, part, tiny_cell
 
@@ -70,6 +74,22 @@ def test_the_limit_of_divergence_follows_the_width():
     assert divergence_limit(part("model", "general_quadratic", gamma=1e-2)) == pytest.approx(1e7)
     bottleneck = part("model", "bottleneck", depth=3, width=8, bottleneck_width=2, at=[2])
     assert divergence_limit(bottleneck) == 8000
+
+
+@pytest.mark.parametrize("options", [ModelOptions, Options, None], ids=["of ours", "own", "none"])
+def test_a_model_from_elsewhere_has_a_limit(monkeypatch, options):
+    class Scaled(ModelOptions):
+        @classmethod
+        def divergence_scale(cls, options):
+            return 7.0 * options["size"]
+
+    def limit(schema, **given):
+        monkeypatch.setattr(build.registry, "find", lambda kind, name: SimpleNamespace(schema=lambda: schema))
+        return divergence_limit({"name": "other", **given})
+
+    assert limit(options) == 1000 and limit(options, width=4) == 4000
+    assert limit(options, gamma=1e-3) == 1000  # the general quadratic model's only
+    assert limit(Scaled, size=3) == 21
 
 
 def test_the_scale_of_a_loss_is_the_mean_squared_target():

@@ -178,6 +178,11 @@ def test_usage_errors_are_one_line_and_1(call):
         assert hint in err and "--help" in err
 
 
+def test_a_seed_of_the_tunings_is_one_line_and_1(call, tasks):
+    code, out, err = call("run", "tiny/holds", "--tasks", tasks, "--seeds", 2, "--base-seed", 999_999)
+    assert (code, out, err.count("\n")) == (1, "", 1) and "use a base seed of at most 999998" in err
+
+
 def test_an_unknown_task_is_4_with_a_suggestion(call, tasks):
     for command in ("run", "claims", "leaderboard", "show"):
         code, out, err = call(command, "tiny/hods", "--tasks", tasks)

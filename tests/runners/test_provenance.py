@@ -20,7 +20,7 @@ GIT = shutil.which("git")
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
     """No answer cached by one test reaches another, nor does the environment of the test run."""
-    for name in ("JAX_PLATFORMS", "XLA_FLAGS", "ASV_COMMIT"):
+    for name in ("JAX_PLATFORMS", "XLA_FLAGS", "ASV_COMMIT", *provenance.NUMERICS):
         monkeypatch.delenv(name, raising=False)
     caches = (provenance.package, provenance._asked_device_kind, provenance._version)
     for cached in caches:
@@ -46,9 +46,18 @@ def edit(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["models/kernels/__init__.py", "tasks/metrics/rules.py", "tasks/losses.py", "runners/methods.py"]
+    "name",
+    [
+        "models/kernels/__init__.py",
+        "tasks/metrics/rules.py",
+        "tasks/losses.py",
+        "tasks/registry.py",
+        "runners/methods.py",
+        "runners/train.py",
+    ],
 )
 def test_an_edited_kernel_is_other_code(sources, name):
+    assert (sources / name).is_file()
     before = code_digest("cpu")
     edit(sources / name)
     assert code_digest("cpu") != before
@@ -60,13 +69,37 @@ def test_every_pattern_names_a_file(sources):
 
 
 @pytest.mark.parametrize(
-    "name", ["runners/claims.py", "runners/leaderboard.py", "runners/tables.py", "tasks/registry.py"]
+    "name",
+    ["runners/verdicts.py", "runners/arenas.py", "runners/claim_data.py", "runners/tables.py", "runners/cli.py"],
 )
 def test_an_edited_board_is_not(sources, name):
+    assert (sources / name).is_file()
     before = code_digest("cpu")
     edit(sources / name)
-    (sources / "runners" / "cli.py").write_text("# another command line\n")
     assert code_digest("cpu") == before
+
+
+def test_flags_of_the_compiler_are_part_of_the_code_however_they_are_written(monkeypatch):
+    def digest(flags):
+        monkeypatch.setenv("XLA_FLAGS", flags)
+        return code_digest("cpu")
+
+    unset = code_digest("cpu")
+    fast, both = "--xla_cpu_enable_fast_math=true", "--xla_a=1 --xla_cpu_enable_fast_math=true"
+    assert len({unset, digest(fast), digest(both), digest(fast.replace("true", "false"))}) == 4
+    assert digest(f"  {fast}   --xla_a=1 ") == digest(both)
+    # the last of a repeated flag counts, and a dump changes no number
+    assert digest(f"--xla_cpu_enable_fast_math=false {fast}") == digest(fast) != digest(fast.replace("true", "false"))
+    assert digest(" ") == digest("--xla_dump_to=folder") == unset
+
+
+@pytest.mark.parametrize("name", provenance.NUMERICS)
+def test_so_is_the_precision_that_the_environment_asks_for(monkeypatch, name):
+    digests = [code_digest("cpu")]
+    for value in ("", "True", "true", "other"):
+        monkeypatch.setenv(name, value)
+        digests.append(code_digest("cpu"))
+    assert digests[0] == digests[1] and digests[2] == digests[3] and len(set(digests)) == 3
 
 
 def test_a_new_or_renamed_kernel_and_a_device_are_other_code_but_line_ends_are_not(sources):

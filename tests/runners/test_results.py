@@ -19,7 +19,18 @@ from tangentbench.runners import results
 from tangentbench.runners.locks import batch_lock
 from tangentbench.runners.results import CorruptRun, Run, Store, StoreError
 
-BOARDS = ("records", "results", "provenance", "statistics", "claims", "leaderboard", "tables", "plots", "locks")
+BOARDS = (
+    "records",
+    "results",
+    "provenance",
+    "statistics",
+    "claim_data",
+    "verdicts",
+    "arenas",
+    "tables",
+    "plots",
+    "locks",
+)
 
 
 def make_run(**changes) -> Run:
@@ -249,25 +260,6 @@ def test_the_frame_is_long_and_keeps_failures(store):
     assert frame[frame.metric == "test_loss"].value.isna().all()
     assert frame[frame.status == "error"].seed.item() == 4
     assert list(store.frame([]).columns[:3]) == ["task", "method", "seed"]
-
-
-def test_removal_takes_one_code_and_leaves_the_rest(store):
-    store.write(make_run())
-    store.write(make_run(code="other"))
-    store.remove(make_run().digest, "other")
-    assert store.codes(make_run().digest) == [make_run().code]
-    store.remove(make_run().digest, make_run().code)
-    store.remove(make_run().digest, make_run().code)
-    assert store.digests() == []
-
-
-def test_only_old_temporary_files_are_leftovers(store):
-    store.write(make_run())
-    for name, age in (("old", 7200), ("young", 1)):
-        path = folder(store, make_run()) / f".tmp-{name}"
-        path.touch()
-        os.utime(path, (time.time() - age, time.time() - age))
-    assert [path.name for path in store.leftovers()] == [".tmp-old"]
 
 
 HOLD = """

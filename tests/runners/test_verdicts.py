@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tangentbench.runners.statistics import Interval
-from tangentbench.runners.verdicts import Region, evaluate, exit_code, verdict_counts
+from tangentbench.runners.verdicts import Region, Rejection, evaluate, exit_code, verdict_counts
 from tangentbench.tasks import load
 
 from .boards import SEEDS, make_cell, make_run, make_task, runs_of
@@ -63,13 +63,14 @@ def test_exponent(power, spread, expected):
     assert verdict.detectable == pytest.approx((verdict.high - verdict.low) / 2)
 
 
-def test_an_exponent_without_a_positive_value_leaves_the_seed_out():
+def test_an_exponent_without_a_positive_value_cannot_hold_on_the_other_seeds():
     def values(cell, seed):
         return 0.0 if seed == 2 and cell.coords["model.width"] == 64 else cell.coords["model.width"] ** -0.5
 
     verdict = one({"exponent": BAND}, WIDE, values)
-    assert verdict.verdict == "holds" and verdict.seeds == 7
+    assert verdict.verdict == "undecided" and verdict.seeds == 7 and verdict.value == pytest.approx(-0.5)
     assert verdict.missing == "1 of 8 seeds left out: 1 a value is not positive"
+    assert verdict.reason == "cannot hold: 1 of 8 seeds gave no value (1 a value is not positive)"
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,60 @@ def test_a_control_is_rejected_where_the_claim_fails(power, expected):
     claim, control = evaluate(task, cells, values)
     assert (claim.verdict, claim.control) == ("holds", False)
     assert (control.verdict, control.control, control.kind) == (expected, True, "exponent")
-    assert (control.region, control.value) == (claim.region, pytest.approx(power))
+    assert claim.region == "[-0.65, -0.35]" and control.region == "[-0.65, -0.35], rejected > -0.35"
+    assert (control.region_low, control.region_high) == (claim.region_low, claim.region_high)
+    assert control.value == pytest.approx(power)
+
+
+@pytest.mark.parametrize(
+    ("region", "interval", "expected"),
+    [
+        # decay: a weak dependence, above both -0.35 and the region
+        (Region(-1, -0.4), (-0.39, -0.36), False),
+        (Region(-1, -0.4), (-0.34, -0.30), True),
+        (Region(-1, -0.4), (-0.36, -0.30), False),
+        (Region(-1, -0.4), (-1.4, -1.2), False),
+        (Region(-1, -0.4), (0.3, 0.5), True),
+        (Region(-1, -0.3), (-0.34, -0.28), False),
+        (Region(-1, -0.3), (-0.29, -0.25), True),
+        # what stays: a decay, below both
+        (Region(-0.15, 0.3), (0.38, 0.42), False),
+        (Region(-0.15, 0.3), (-0.34, -0.20), False),
+        (Region(-0.15, 0.3), (-0.50, -0.36), True),
+        (Region(-0.5, 0.3), (-0.49, -0.40), False),
+        (Region(0, 0.3), (-0.2, -0.1), False),
+        # growth: anything below the region
+        (Region(0.9, 1.05), (-0.1, 0.1), True),
+        (Region(0.9, 1.05), (0.85, 0.89), True),
+        (Region(0.9, 1.05), (0.85, 0.91), False),
+        (Region(0.9, 1.05), (1.2, 1.3), False),
+    ],
+)
+def test_what_rejects_the_control_of_an_exponent(region, interval, expected):
+    low, high = interval
+    assert Rejection.of(region).rejects(Interval((low + high) / 2, low, high)) is expected
+
+
+@pytest.mark.parametrize(
+    ("within", "power", "expected", "text"),
+    [
+        ([-1.0, -0.4], -0.375, "not rejected", "[-1, -0.4], rejected > -0.35"),
+        ([-1.0, -0.4], -0.325, "rejected", "[-1, -0.4], rejected > -0.35"),
+        ([-0.15, 0.3], 0.4, "not rejected", "[-0.15, 0.3], rejected < -0.35"),
+        ([-0.15, 0.3], -0.25, "not rejected", "[-0.15, 0.3], rejected < -0.35"),
+        ([-0.15, 0.3], -0.45, "rejected", "[-0.15, 0.3], rejected < -0.35"),
+        ([0.9, 1.05], 0.0, "rejected", "[0.9, 1.05], rejected < 0.9"),
+        ([0.9, 1.05], 1.3, "not rejected", "[0.9, 1.05], rejected < 0.9"),
+    ],
+)
+def test_the_control_of_an_exponent_by_planted_slopes(within, power, expected, text):
+    """All of these slopes are outside the claim's region: as claims they fail."""
+    task = make_task({"id": "scales", "exponent": {**BAND, "within": within}}, {"id": "same", "control": "scales"})
+    claim, control = evaluate(
+        task, WIDE, runs_of(lambda cell, s: cell.coords["model.width"] ** power * math.exp(0.002 * noise(cell, s)))
+    )
+    assert control.high - control.low < 0.02
+    assert (claim.verdict, control.verdict, control.region) == ("fails", expected, text)
 
 
 def test_an_undecided_control_is_not_rejected():
@@ -231,7 +285,63 @@ def test_fewer_than_three_seeds_decide_nothing():
     assert (verdict.verdict, verdict.value, verdict.seeds) == ("undecided", None, 2)
     assert verdict.reason == "a verdict needs 3 seeds with a value, got 2"
     assert verdict.missing == "6 of 8 seeds left out: 6 divergent"
-    assert one(claim, [make_cell()], lambda cell, seed: 1.0 if seed < 3 else lost).verdict == "holds"
+    assert one(claim, [make_cell()], lambda cell, seed: 1.0 if seed < 3 else None).verdict == "holds"
+
+
+@pytest.mark.parametrize(
+    ("lost", "reason"),
+    [
+        ({"scalars": {"m": 1.0}, "outcome": "divergent"}, "2 of 8 seeds diverged"),
+        ({"scalars": {"m": None}}, "2 of 8 seeds gave no value (2 no m)"),
+        ({"scalars": {"m": None}, "outcome": "dead"}, "2 of 8 seeds gave no value (2 dead)"),
+        ({"status": "error", "outcome": None}, "2 of 8 seeds gave no value (2 error)"),
+        ({"status": "timeout", "outcome": None}, "2 of 8 seeds gave no value (2 timeout)"),
+        ({"status": "out_of_memory", "outcome": None}, "2 of 8 seeds gave no value (2 out of memory)"),
+        ({"status": "interrupted", "outcome": None}, ""),
+        ({"status": "skipped", "outcome": None}, ""),
+        (None, ""),
+    ],
+)
+def test_a_seed_that_ended_without_a_value_is_not_dropped(lost, reason):
+    """What the other seeds say neither holds nor rejects; a seed that is still to run is only missing."""
+    task = make_task(
+        {"id": "big", "threshold": {"metric": "m", "at_least": 0.5}, "where": {"a": 1}},
+        {"id": "small", "control": "big", "where": {"a": 2}},
+    )
+    cells = [make_cell({"a": 1}), make_cell({"a": 2})]
+
+    def values(cell, seed):
+        return lost if seed in (2, 5) else 1.0 if cell.coords["a"] == 1 else 0.0
+
+    claim, control = evaluate(task, cells, runs_of(values))
+    assert (claim.seeds, control.seeds) == (6, 6) and claim.missing.startswith("2 of 8 seeds left out: 2 ")
+    if reason:
+        assert (claim.verdict, claim.reason) == ("undecided", f"cannot hold: {reason}")
+        assert (control.verdict, control.reason) == ("not rejected", f"cannot be rejected: {reason}")
+    else:
+        assert (claim.verdict, control.verdict, claim.reason, control.reason) == ("holds", "rejected", "", "")
+
+
+def test_a_lost_seed_shields_no_claim_that_fails_and_is_found_beside_one_that_is_not_run():
+    failing = {"threshold": {"metric": "m", "at_least": 0.5}}
+    diverged = {"scalars": {"m": 1.0}, "outcome": "divergent"}
+    assert one(failing, [make_cell()], lambda cell, seed: diverged if seed == 0 else 0.0).verdict == "fails"
+
+    def values(cell, seed):
+        return 1.0 if seed else None if cell is PAIR[0] else diverged
+
+    verdict = one(contrast(**{"as": "difference", "within": [-0.1, 0.1]}), PAIR, values)
+    assert (verdict.verdict, verdict.reason) == ("undecided", "cannot hold: 1 of 8 seeds diverged")
+
+
+def test_the_last_trial_of_a_bisection_may_diverge():
+    claim = {"boundary": {"within": [3.92, 4.08]}}
+    bisect = {"along": "method.learning_rate.critical", "between": [1, 5], "tolerance": 0.01, "leaves": ["divergent"]}
+    run = {"scalars": {"boundary": 4.0}, "outcome": "divergent"}
+    assert one(claim, [make_cell(bisect=bisect)], lambda cell, seed: run).verdict == "holds"
+    assert one(claim, [make_cell()], lambda cell, seed: run).verdict == "undecided"
+    nowhere = one(claim, [make_cell(bisect=bisect)], lambda cell, seed: {**run, "scalars": {"boundary": None}})
+    assert nowhere.missing == "8 of 8 seeds left out: 8 no boundary"
 
 
 def test_a_pair_needs_both_of_its_runs():
@@ -239,7 +349,7 @@ def test_a_pair_needs_both_of_its_runs():
         return {"status": "error", "outcome": None} if cell is PAIR[1] and seed == 0 else 1.0
 
     verdict = one(contrast(**{"as": "difference", "within": [-0.1, 0.1]}), PAIR, values)
-    assert (verdict.verdict, verdict.seeds, verdict.missing) == ("holds", 7, "1 of 8 seeds left out: 1 error")
+    assert (verdict.verdict, verdict.seeds, verdict.missing) == ("undecided", 7, "1 of 8 seeds left out: 1 error")
 
 
 def test_where_takes_values_and_lists_and_must_find_one_cell():

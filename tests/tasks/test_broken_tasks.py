@@ -75,6 +75,22 @@ claims:
     boundary: {within: [1.9, 2.1]}
 """
 
+RECURSION = """\
+title: A broken recursion
+version: 1
+stream: 8
+dataset: {name: single_example, dim: 2}
+model: {name: wide, depth: 1, width: 8, activation: relu, expansion: quadratic}
+loss: half_sse
+method: {name: gd, learning_rate: {critical: 1.0}}
+stop: {steps: 100}
+record: {every: 1}
+metrics:
+  - {name: tangent_kernel_norm, at: schedule}
+  - {name: output, at: schedule}
+  - recursion_error
+"""
+
 METRICS = "metrics: [train_loss, test_loss, agop_alignment]"
 EXPONENT = "exponent: {metric: test_loss, along: model.width, within: [-2, -0.1]}"
 
@@ -141,6 +157,7 @@ CASES = {
     "too few images": (
         TASK, "{name: monomial, dim: 20, train: 64", "{name: digits, train: §300", "only 357 examples exist", "",
     ),
+    "seed of a tuning": (TASK, "seeds: 8", "seeds: [0, 1, §1000000]", "this item must be < 1e+06, got 1000000", ""),
     "duplicate seeds": (TASK, "seeds: 8", "seeds: §[1, 2, 3, 2]", "seed 2 is given twice", ""),
     # methods
     "critical and adaptive": (
@@ -221,6 +238,23 @@ CASES = {
     ),
     "recursion of many examples": (
         TASK, METRICS, "metrics: [test_loss, §recursion_error]", "recursion_error needs the dataset single_example", "set",
+    ),
+    "recursion of two hidden layers": (
+        RECURSION, "depth: 1", "depth: 2", "recursion_error needs the one-hidden-layer network", "depth: 1",
+    ),
+    "recursion with biases": (
+        RECURSION, "depth: 1", "depth: 1, bias: true", "recursion_error needs the one-hidden-layer network", "bias: false",
+    ),
+    "recursion in standard parameterization": (
+        RECURSION, "depth: 1", "depth: 1, parameterization: standard", "recursion_error needs the one-hidden-layer network",
+        "parameterization: ntk",
+    ),
+    "recursion of a smooth expansion": (
+        RECURSION, "relu", "tanh", "recursion_error needs the one-hidden-layer network", "activation: relu",
+    ),
+    "recursion of another model": (
+        RECURSION, "{name: wide, depth: 1, width: 8, activation: relu, expansion: quadratic}", "{name: general_quadratic}",
+        "recursion_error needs the one-hidden-layer network", "name: wide",
     ),
     "error of a regression": (TASK, METRICS, "metrics: [test_loss, §test_error]", "test_error needs class labels", "loss"),
     "no test set": (
@@ -328,8 +362,25 @@ CASES = {
     "arena with steps": (ARENA, "loss: mse", "loss: mse\nstop: {§steps: 10}", "the budget decides", "remove it"),
     "arena with a sweep": (ARENA, "loss: mse", "loss: mse\n§sweep: {model.width: [1]}", "'sweep' is not allowed beside", ""),
     "tuned on the test set": (
-        ARENA, "validation_metric: validation_loss", "validation_metric: §test_loss", "never tuned on the test set",
-        "use validation_loss",
+        ARENA, "validation_metric: validation_loss", "validation_metric: §test_loss",
+        "validation_metric is 'test_loss': methods are tuned on the validation set only", "write validation_loss",
+    ),
+    "tuned on the test set by another name": (
+        ARENA, "[test_loss, validation_loss]\nleaderboard:\n  metric: test_loss\n  validation_metric: validation_loss",
+        "[test_loss, {name: test_loss, label: chosen}]\nleaderboard:\n  metric: test_loss\n  validation_metric: §chosen",
+        "validation_metric is 'chosen', which is test_loss: methods are tuned on the validation set only",
+        "write validation_loss, and add it to metrics",
+    ),
+    "tuned on the test set by a validation name": (
+        ARENA, "[test_loss, validation_loss]\nleaderboard:\n  metric: test_loss\n  validation_metric: validation_loss",
+        "[test_loss, {name: test_loss, label: validation_loss}]\nleaderboard:\n  metric: test_loss\n"
+        "  validation_metric: §validation_loss",
+        "validation_metric is 'validation_loss', which is test_loss", "add it to metrics",
+    ),
+    "tuned on the training set": (
+        ARENA, "[test_loss, validation_loss]\nleaderboard:\n  metric: test_loss\n  validation_metric: validation_loss",
+        "[test_loss, validation_loss, train_loss]\nleaderboard:\n  metric: test_loss\n  validation_metric: §train_loss",
+        "validation_metric is 'train_loss': methods are tuned on the validation set only", "write validation_loss",
     ),
     "ranked by nothing": (ARENA, "  metric: test_loss", "  metric: §test_error", "the task does not measure 'test_error'", ""),
     "unknown competitor": (ARENA, "  tune_seeds", "  methods: [gd, §sdg]\n  tune_seeds", "unknown method 'sdg'", "'sgd'"),
@@ -339,9 +390,6 @@ CASES = {
         "remove one",
     ),
     "no budget": (ARENA, "budget: 6400", "budget: §40", "the budget of 40 does not pay for one step of 64 examples", ""),
-    "small arena": (
-        ARENA, "train: 64", "train: 20", "batch_size 32 is larger than the 20 training examples", "write 20",
-    ),
     "no curve in the arena": (
         ARENA, "[test_loss,", "[{name: test_loss, at: end},", "the arena's metric 'test_loss' must be a curve", "at: schedule",
     ),
@@ -389,7 +437,16 @@ def test_a_mistake_is_reported_at_its_place(tmp_path, monkeypatch, base, old, ne
         assert any(line.startswith(start) for line in fitting), lines
 
 
-@pytest.mark.parametrize("base", [TASK, ARENA, SEARCH])
+@pytest.mark.parametrize(
+    "base",
+    [
+        *(TASK, ARENA, SEARCH, RECURSION),
+        RECURSION.replace(", expansion: quadratic", ""),
+        RECURSION.replace("expansion: quadratic", "expansion: linear"),
+        RECURSION.replace("relu, expansion: quadratic", "tanh"),
+        RECURSION.replace("relu", "identity"),
+    ],
+)
 def test_the_unbroken_files_are_valid(tmp_path, base):
     (tmp_path / "valid.yaml").write_text(base)
     load_task(tmp_path / "valid.yaml")

@@ -5,7 +5,7 @@ import textwrap
 import pytest
 
 from tangentbench.tasks import registry
-from tangentbench.tasks.load import TaskFileError, UnknownName, cells, load_task, score_cell
+from tangentbench.tasks.load import SeedError, TaskFileError, UnknownName, cells, load_task, score_cell
 
 HEAD = """\
 title: A task
@@ -157,6 +157,24 @@ def test_seeds(task):
     assert cells(task("seeds: [3, 1]"), base_seed=10)[0].seeds == [13, 11]
 
 
+def test_seeds_stay_below_those_that_arenas_tune_on(task):
+    assert cells(task(""), seeds=2, base_seed=999_998)[0].seeds == [999_998, 999_999]
+    for head in (HEAD, ARENA):
+        with pytest.raises(SeedError, match=r"below 1000000, .* got 1000000 \(use a base seed of at most 999998\)"):
+            cells(task("", head=head), seeds=2, base_seed=999_999)
+    with pytest.raises(SeedError, match=r"got 1000000 \(ask for fewer seeds\)"):
+        cells(task(""), seeds=1_000_001)
+    with pytest.raises(SeedError, match="use a base seed of at most 0"):
+        cells(task("seeds: [3, 999_999]".replace("_", "")), base_seed=1)
+    with pytest.raises(SeedError):
+        score_cell(task("", head=ARENA), "gd", dict(registry.find("method", "gd").grid[0]), base_seed=10**6)
+
+
+def test_limits_by_default(task):
+    assert cells(task(""))[0].limits == {"seconds": 600.0, "memory_gib": 3.0}
+    assert cells(task("limits: {seconds: 5}"))[0].limits == {"seconds": 5.0, "memory_gib": 3.0}
+
+
 @pytest.mark.parametrize(("steps", "every"), [(0, 1), (10, 1), (100, 1), (101, 2), (20_000, 200)])
 def test_a_hundred_records_by_default(task, steps, every):
     metrics = "metrics: [{name: test_loss, at: start}]"
@@ -210,10 +228,67 @@ def test_every_method_is_tuned_on_its_grid_under_one_budget(task):
     methods = registry.table("method")
     assert len(found) == sum(len(entry.grid) for entry in methods.values()) == 6 * len(methods)
     for cell in found:
-        work = cell.method["batch_size"] or 64
         assert cell.role == "tune" and cell.seeds == [1_000_005, 1_000_006]
-        assert cell.stop["steps"] == 6400 // work
+        # gradients on 64 or 32 examples; catapult_gd's second rate costs one more on all 64, at step 50 of 99
+        by_hand = {"catapult_gd": 99}.get(cell.method["name"], 6400 // (cell.method["batch_size"] or 64))
+        assert cell.stop["steps"] == by_hand
     assert [cell.coords for cell in found[:2]] == [{"method": "gd", "point": 0}, {"method": "gd", "point": 1}]
+
+
+@pytest.mark.parametrize(
+    ("budget", "steps"),
+    [
+        (64, 1),
+        (50 * 64, 50),  # steps 0 to 49: the first raise would come with step 50
+        (51 * 64, 50),  # which costs two evaluations
+        (52 * 64, 51),
+        (153 * 64, 150),  # raises at 50 and 100, and one evaluation that pays for nothing
+        (154 * 64, 151),
+        (1000 * 64 + 63, 997),  # three raises in all
+    ],
+)
+def test_the_budget_pays_for_raises(task, budget, steps):
+    made = task("", head=ARENA.replace("budget: 6400", f"budget: {budget}") + "  methods: [catapult_gd]\n")
+    for cell in cells(made):
+        assert cell.stop["steps"] == steps
+        raises = sum(step in (50, 100, 150) for step in range(steps))
+        assert (steps + raises) * 64 <= budget
+        assert budget < 153 * 64 or steps < budget // 64  # the steps alone would overspend
+
+
+def test_extra_evaluations_by_hand():
+    entry = registry.find("method", "catapult_gd")
+    options = {"period": 4, "raises": 2}
+    assert [list(entry.extra_evaluations(options, steps)) for steps in (0, 4, 5, 8, 9, 100)] == [
+        [], [], [4], [4], [4, 8], [4, 8],
+    ]  # fmt: skip
+    assert list(entry.extra_evaluations({**options, "raises": 0}, 100)) == []
+    assert list(registry.find("method", "gd").extra_evaluations({}, 100)) == []
+
+
+def test_only_methods_that_reset_their_rate_have_a_period():
+    for entry in registry.table("method").values():
+        assert entry.resets_rate == ("period" in entry.schema().model_fields)
+        assert not entry.overhead or entry.overhead in entry.schema().model_fields
+
+
+def test_a_batch_of_a_grid_is_never_larger_than_the_data(task):
+    tiers = "tiers: {smoke: {dataset: {train: 20}}}"
+    for tier, n in (("smoke", 20), ("laptop", 64)):
+        made = task(tiers, tier, head=ARENA)
+        for cell in cells(made):
+            point = registry.find("method", cell.method["name"]).grid[cell.coords["point"]]
+            asked = point.get("batch_size")
+            assert cell.method["batch_size"] == (min(asked, n) if asked else None)
+            assert score_cell(made, cell.method["name"], dict(point)).digest == cell.digest
+        assert {cell.method["batch_size"] for cell in cells(made)} == {None, min(32, n)}
+
+
+def test_tuning_is_on_the_validation_set_whatever_its_label(task):
+    metrics = "metrics: [{name: validation_loss, label: chosen}, test_loss]"
+    head = ARENA.replace("metrics: [validation_loss, test_loss]", metrics)
+    made = task("", head=head.replace("validation_metric: validation_loss", "validation_metric: chosen"))
+    assert cells(made)[0].metrics[0] == {"name": "validation_loss", "label": "chosen", "at": "schedule"}
 
 
 def test_arena_metrics_are_curves_with_the_work_to_the_target(task):

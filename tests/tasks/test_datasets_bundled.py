@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_diabetes, load_digits
 
 from tangentbench.tasks import datasets
-from tangentbench.tasks.datasets import Dataset, DatasetUnavailable
+from tangentbench.tasks.datasets import Dataset, DatasetUnavailable, bundled
 
 SIZES = {"train": 100, "validation": 40, "test": 60}
 CASES = [
@@ -52,6 +52,43 @@ def test_a_smaller_training_set_is_part_of_the_larger_and_the_test_set_stays(nam
     assert np.corrcoef(small.test.x.ravel(), large.test.x.ravel())[0, 1] > 0.9
 
 
+def old_partition(rng, what, unit, x, train, validation, test, normalize):
+    """Wrong on purpose: every seed draws its own test set."""
+    order = rng.permutation(len(x))
+    return [order[test + validation : test + validation + train], order[test : test + validation], order[:test]], []
+
+
+def check_one_test_set(partition, x):
+    tests, others = [], set()
+    for seed in (*range(17), 1_000_000, 1_000_001, 1_000_002):
+        rng = np.random.Generator(np.random.PCG64(seed))
+        (train, validation, test), _ = partition(rng, "data", "rows", x, 100, 40, 60, "standard")
+        assert (len(set(train)), len(set(validation)), len(set(test))) == (100, 40, 60)
+        assert set(train).isdisjoint(validation)
+        tests.append(list(test))
+        others |= {*train, *validation}
+    assert all(test == tests[0] for test in tests)
+    assert others.isdisjoint(tests[0]) and len(others) > 140  # the other splits do vary
+
+
+@pytest.mark.parametrize("name", ["digits", "diabetes"])
+def test_no_seed_trains_or_tunes_on_the_one_test_set(name):
+    x, _ = raw(name)
+    check_one_test_set(bundled._partition, x)
+    with pytest.raises(AssertionError):
+        check_one_test_set(old_partition, x)
+
+
+@cases
+def test_every_seed_is_judged_on_the_same_examples(name, options):
+    made = [make(name, seed, normalize="standard", **options) for seed in range(4)]
+    # the scale of an input follows the training split, the order of the examples along it does not
+    orders = [np.argsort(data.test.x, axis=0, kind="stable") for data in made if data.test is not None]
+    assert len(orders) == 4 and all(np.array_equal(order, orders[0]) for order in orders)
+    first, second = (np.argsort(data.train.x, axis=0, kind="stable") for data in made[:2])
+    assert not np.array_equal(first, second)
+
+
 def raw(name: str) -> tuple[np.ndarray, np.ndarray]:
     x, y = load_digits(return_X_y=True) if name == "digits" else load_diabetes(return_X_y=True, scaled=False)
     return np.asarray(x, float), np.asarray(y, float)
@@ -59,8 +96,9 @@ def raw(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def matching_rows(data: Dataset, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows of `x` that the standardised training and test inputs come from, checked by undoing the normalisation."""
-    order = np.random.Generator(np.random.PCG64(0)).permutation(len(x))
-    test, validation, train = order[:60], order[60:100], order[100:200]
+    fixed = np.random.Generator(np.random.PCG64(20231124)).permutation(len(x))
+    rest = np.random.Generator(np.random.PCG64(0)).permutation(fixed[60:])
+    test, validation, train = fixed[:60], rest[:40], rest[40:140]
     mean, scale = x[train].mean(0), x[train].std(0)
     scale[scale == 0] = 1
     assert data.validation is not None and data.test is not None

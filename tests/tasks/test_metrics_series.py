@@ -25,6 +25,8 @@ def test_scalars_of_the_loss():
     bad = run([2.0, np.inf], converged=False)
     assert (series.initial_loss(bad), series.peak_loss(bad), series.steps_to_stop(bad)) == (2.0, None, None)
     assert series.peak_loss(run([2.0, np.nan, 1.0])) is None
+    # finite, but of the step at which the run was cut off
+    assert series.peak_loss(run([2.0, 1e9], outcome="divergent")) is None
     assert series.steps_to_stop(run([2.0, 1.0, 0.5], steps=[0, 10, 17])) == 17.0
 
 
@@ -47,6 +49,19 @@ def test_work_to_target():
         series.work_to_target(mini, target=1.0, of="test_error")
     broken = run([4.0, np.nan, 1.0])
     assert series.work_to_target(broken, target=1.0) == 2 * 8
+
+
+def test_work_to_target_counts_what_was_spent_beside_the_steps():
+    extra = np.zeros(25)
+    extra[[10, 20]] = 100.0  # two evaluations on 100 examples, at the start of steps 10 and 20
+    curves = {"test_loss": np.array([9.0, 5.0, 1.0, 0.5])}
+    reset = run([4.0, 3.0, 2.0, 1.5], steps=[0, 10, 20, 25], every=10, work=32, curves=curves, extra_work=extra)
+    assert series.work_to_target(reset, target=4.0) == 0.0
+    assert series.work_to_target(reset, target=3.0) == 10 * 32  # known before step 10 is taken
+    assert series.work_to_target(reset, target=2.0) == 20 * 32 + 100
+    assert series.work_to_target(reset, target=0.5, of="test_loss") == 25 * 32 + 200
+    without = dataclasses.replace(reset, extra_work=np.zeros(0))  # wrong on purpose: the steps alone
+    assert series.work_to_target(without, target=2.0) != series.work_to_target(reset, target=2.0)
 
 
 def catapulting(every: int) -> Series:

@@ -22,7 +22,7 @@ CELL = {
     "coords": {"model.width": 64},
     "role": "claim",
     "seeds": [0, 1],
-    "limits": {"seconds": 60.0, "memory_gib": 4.0},
+    "limits": {"seconds": 60.0, "memory_gib": 3.0},
 }
 
 
