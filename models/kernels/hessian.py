@@ -55,8 +55,8 @@ def predictor_hessian_norm(
         return Estimate(jnp.abs(estimate.value), estimate.residual)
 
     selectors = jnp.eye(outputs, dtype=x.dtype)
-    if output is not None:
-        return norm(selectors[output])
+    if output is not None or outputs == 1:
+        return norm(selectors[output or 0])
     norms = jax.vmap(norm)(selectors)
     largest = jnp.argmax(norms.value)
     return Estimate(norms.value[largest], norms.residual[largest])
