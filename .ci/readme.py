@@ -5,7 +5,8 @@ python3 .ci/readme.py test            the line that runs the tests
 python3 .ci/readme.py run RESULTS     run every `tangentbench` command with its runs in RESULTS, and compare boards
 
 A board in the README stands below a comment `<!-- from: COMMAND -->`. Its numbers belong to the machine and the day;
-what must agree with COMMAND's output is its structure: the columns, and the entries of the first column.
+what must agree with COMMAND's output is its structure: the columns, and the entries of the first column, of which the
+smoke tier may have fewer.
 """
 
 import re
@@ -51,7 +52,7 @@ def tables(text: str) -> list[Table]:
 
 def boards(text: str) -> list[tuple[list[str], list[Table]]]:
     """Each `<!-- from: tangentbench … -->` of `text`: the command's words, and the tables up to the next heading."""
-    found = re.findall(r"^<!-- from: tangentbench (.*?) -->\n(.*?)(?=^#|^<!-- |\Z)", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^<!-- from: tangentbench (.*?) -->\n(.*?)(?=^##? |^<!-- |\Z)", text, re.MULTILINE | re.DOTALL)
     return [(shlex.split(command), tables(body)) for command, body in found]
 
 
@@ -85,7 +86,7 @@ def main(text: str, results: str) -> None:
     for words, promised in boards(text):
         printed = tables(run(words, results))
         for table in promised:
-            if table not in printed:
+            if not any(columns == table[0] and entries and entries <= table[1] for columns, entries in printed):
                 raise SystemExit(f"README.md: no board of `{shlex.join(words)}` looks like\n{table}\nbut\n{printed}")
 
 

@@ -167,11 +167,9 @@ class Program:
         spec["model"] = {k: v for k, v in cell.model.items() if k not in fields}
         return batches.canonical(spec)
 
-    def _split(self, key: jax.Array, gamma: Any) -> tuple[Any, Any, Any, Any]:
+    def _split(self, key: jax.Array, batched: dict[str, jax.Array]) -> tuple[Any, Any, Any, Any]:
         """Trainable, frozen and static parts of the network and of the model that is trained (its expansion)."""
-        options = dict(self.cell.model)
-        if gamma is not None:
-            options["gamma"] = gamma
+        options: dict[str, Any] = self.cell.model | batched
         name, expansion, truncate = options.pop("name"), options.pop("expansion"), options.pop("truncate")
         base = registry.find("model", name).load()(self.in_size, self.out_size, key=key, **options)
         full = base if expansion is None else models.expand(base, expansion, truncate=truncate)
@@ -185,8 +183,9 @@ class Program:
         return tuple(map(cast, arrays))  # pyright: ignore[reportReturnType]
 
     def _seeding(self, cell: Cell, seed: int) -> tuple[Any, Any]:
-        gamma = jnp.asarray(cell.model["gamma"], self.dtype) if "gamma" in cell.model else None
-        return streams.jax_key(cell.stream, "init", seed), gamma
+        fields = batches.batched_fields(registry.find("model", cell.model["name"]))
+        batched = {name: jnp.asarray(cell.model[name], self.dtype) for name in fields}
+        return streams.jax_key(cell.stream, "init", seed), batched
 
     def lane(self, cell: Cell, seed: int, compiled: Compiled | None = None) -> Lane:
         """The arrays of one lane before it has a learning rate; without ``compiled`` only the shapes of its weights."""

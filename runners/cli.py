@@ -103,6 +103,7 @@ def parser() -> Parser:
     sub.add_argument("task", metavar="TASK", help="a task id or the path of a YAML file")
     sub = command("validate", "Check task files; says file, line and column of every mistake.", tier=False)
     sub.add_argument("paths", nargs="*", metavar="PATH", help="YAML files or folders; the whole suite if none is given")
+    sub.add_argument("--schema", action="store_true", help="print the JSON Schema of task files, for editors, and stop")
     command("run", "Run what is missing and list the runs.", tasks="*", runs=True)
     for name, text in (
         (
@@ -203,6 +204,13 @@ def _dispatch(options: argparse.Namespace, argv: Sequence[str]) -> int:
             return 0
         if options.command == "show":
             print(describe.show_task(options.task, options.tier, options.format, folder=options.folder))
+            return 0
+        if options.schema:
+            import json
+
+            from ..tasks import load
+
+            print(json.dumps(load.json_schema(), indent=1))
             return 0
         return describe.validate(options.paths, options.format)
     return _run(options, argv)

@@ -180,8 +180,8 @@ def _rate(pair: tuple[Arena, Row]) -> str:
 
 
 ARENA_COLUMNS = (
-    Column("rank", _rank, right=True),
     Column("method", lambda pair: pair[1].method, style=lambda pair: "bold" if pair[1].rank_low == 1 else ""),
+    Column("rank", _rank, right=True),
     Column("score", _score),
     Column("relative", lambda pair: number(pair[1].relative), right=True),
     Column("work to target", _work, right=True),

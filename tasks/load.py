@@ -87,7 +87,9 @@ def find(patterns: Iterable[str] = (), tier: str = DEFAULT_TIER, folder: str | P
     tasks, problems = [], []
     for name, path in wanted.items():
         try:
-            tasks.append(_load(path, shown_path(path), name, tier))
+            # the suite's own files are checked at every tier by `validate`; others here, before they cost time
+            tiers = (tier,) if folder is None and name in known else TIERS
+            tasks.append(_load(path, shown_path(path), name, tier, tiers))
         except TaskFileError as error:
             problems += error.problems
     if problems:
@@ -114,7 +116,7 @@ def load_task(path_or_id: str | Path, tier: str = DEFAULT_TIER, folder: str | Pa
     return _load(known[name], shown_path(known[name]), name, tier)
 
 
-def _load(path: str | Path, shown: str, name: str, tier: str) -> Task:
+def _load(path: str | Path, shown: str, name: str, tier: str, tiers: tuple[str, ...] = TIERS) -> Task:
     if tier not in TIERS:
         raise UnknownName("tier", tier, TIERS)
     root = read(path, shown)
@@ -124,9 +126,9 @@ def _load(path: str | Path, shown: str, name: str, tier: str) -> Task:
     base = without(root, "tiers")
     tasks: dict[str, Task | None] = {}
     for each in TIERS:
-        if each in overrides:
+        if each in overrides and each in tiers:
             tasks[each] = _at_tier(merge(base, overrides[each]), root, name, each, resolver)
-    if len(overrides) < len(TIERS):
+    if tier not in overrides or len(overrides) < len(tiers):
         plain = _at_tier(base, root, name, tier, resolver)
         tasks.setdefault(tier, plain)
     report.stop()

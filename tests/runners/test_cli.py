@@ -230,6 +230,11 @@ def test_help_and_version(call):
     assert "130 interrupted" in call("leaderboard", "--help")[1]
 
 
+def test_schema_is_one_json_document(call):
+    code, out, err = call("validate", "--schema")
+    assert (code, err) == (0, "") and "dataset" in json.loads(out)["properties"]
+
+
 # -- processes --------------------------------------------------------------------------------------------------------
 
 WATCH = """
