@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend import core
 
 from ..tasks.spec import Cell
 from .build import Lane, Program, dataset
@@ -114,7 +113,6 @@ def _inner(eqn: Any) -> Iterator[Any]:
     """The bodies of loops, branches and calls."""
     for value in eqn.params.values():
         for item in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(item, core.ClosedJaxpr):
-                yield item.jaxpr
-            elif isinstance(item, core.Jaxpr):
-                yield item
+            body = getattr(item, "jaxpr", item)  # closed or not
+            if hasattr(body, "eqns"):
+                yield body
