@@ -80,9 +80,29 @@ def run(words: list[str], results: str) -> str:
     return done.stdout
 
 
+def snippets(text: str) -> list[str]:
+    """The fenced `python` blocks of a Markdown `text`."""
+    return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def run_snippet(snippet: str, results: str) -> None:
+    """Run one Python block as it stands, but for its calls: at the smoke tier, with their runs in `results`."""
+    smoke = (
+        "import functools, tangentbench.runners as package\n"
+        "for name in package.__all__:\n"
+        f"    part = functools.partial(getattr(package, name), tier='smoke', results={results!r})\n"
+        "    setattr(package, name, part)\n"
+    )
+    print(snippet, flush=True)
+    if subprocess.run([sys.executable, "-c", smoke + snippet]).returncode:
+        raise SystemExit("README.md: a Python block failed")
+
+
 def main(text: str, results: str) -> None:
     for words in tangentbench(text):
         run(words, results)
+    for snippet in snippets(text):
+        run_snippet(snippet, results)
     for words, promised in boards(text):
         printed = tables(run(words, results))
         for table in promised:

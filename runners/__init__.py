@@ -50,9 +50,9 @@ def run(
 
 
 def leaderboard(
-    results: str | Path = DEFAULT_RESULTS,
     tasks: str | Iterable[str] | None = None,
     *,
+    results: str | Path = DEFAULT_RESULTS,
     tier: str = "laptop",
     seeds: int | None = None,
     base_seed: int = 0,
@@ -60,6 +60,9 @@ def leaderboard(
     """The boards of the arenas among some tasks, from stored runs: one row per arena and method, best first.
 
     Columns are those of `arenas.Row`, with the task in front. Nothing is run; what is missing says so in ``state``.
+
+    Raises:
+        results.StoreError: there is no such results folder.
     """
     import pandas
 
@@ -72,9 +75,9 @@ def leaderboard(
 
 
 def claims(
-    results: str | Path = DEFAULT_RESULTS,
     tasks: str | Iterable[str] | None = None,
     *,
+    results: str | Path = DEFAULT_RESULTS,
     tier: str = "laptop",
     seeds: int | None = None,
     base_seed: int = 0,
@@ -93,11 +96,19 @@ def _planned(tasks: str | Iterable[str] | None, tier: str, seeds: int | None, ba
     from . import suite
 
     names = [tasks] if isinstance(tasks, str) else list(tasks or ())
-    return suite.plan(load.find(names, tier=tier), tier, seeds=seeds, base_seed=base_seed)
+    if seeds is not None and seeds < 1:
+        raise ValueError(f"seeds must be at least 1, got {seeds}")
+    found = load.find(names, tier=tier)
+    if not found:
+        raise LookupError(f"no task matches {', '.join(names)}; `tangentbench list` shows them all")
+    return suite.plan(found, tier, seeds=seeds, base_seed=base_seed)
 
 
-def _read(results: str | Path, tasks: Any, tier: str, seeds: int | None, base_seed: int) -> tuple[Any, Any, str]:
+def _read(folder: str | Path, tasks: Any, tier: str, seeds: int | None, base_seed: int) -> tuple[Any, Any, str]:
     from . import provenance, suite
+    from .results import StoreError
 
-    code = provenance.code_digest()
-    return _planned(tasks, tier, seeds, base_seed), suite.lookup(suite.Store(results), code), code
+    planned, code = _planned(tasks, tier, seeds, base_seed), provenance.code_digest()
+    if not Path(folder).is_dir():
+        raise StoreError(f"there is no results folder {folder}; `run` makes it")
+    return planned, suite.lookup(suite.Store(folder), code), code

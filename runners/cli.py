@@ -77,7 +77,10 @@ def parser() -> Parser:
             )
         if tier:
             sub.add_argument(
-                "--tier", choices=TIERS, default="laptop", help="sizes of the tasks (default: %(default)s)"
+                "--tier",
+                choices=TIERS,
+                default="laptop",
+                help="smoke: does all run; laptop: minutes on two cores; paper: for a GPU (default: %(default)s)",
             )
             sub.add_argument("--tasks", dest="folder", metavar="DIR", help="a folder of more task files")
         if runs:
@@ -219,6 +222,7 @@ def _dispatch(options: argparse.Namespace, argv: Sequence[str]) -> int:
 def _run(options: argparse.Namespace, argv: Sequence[str]) -> int:
     from . import suite
 
+    _check_plot(options)
     planned = suite.plan(_tasks(options), options.tier, seeds=options.seeds, base_seed=options.base_seed)
     if options.dry_run:
         return _dry_run(planned, options)
@@ -241,13 +245,32 @@ def _run(options: argparse.Namespace, argv: Sequence[str]) -> int:
     )
 
 
+def _check_plot(options: argparse.Namespace) -> None:
+    """A figure that cannot be written is found before anything runs."""
+    from pathlib import Path
+
+    folder = Path(getattr(options, "plot", None) or ".").parent
+    if not folder.is_dir():
+        raise CannotDraw(f"cannot write {options.plot}: there is no folder {folder}")
+
+
 def _tasks(options: argparse.Namespace) -> list[Any]:
     from ..tasks import load
 
     tasks = load.find(options.tasks or [], tier=options.tier, folder=options.folder)
     if not tasks:
         raise NothingMatched(f"no task matches {' '.join(options.tasks)}; `tangentbench list` shows them all")
-    return [task for task in tasks if task.claims] if options.command == "claims" else tasks
+    if options.command == "claims":
+        tasks = [task for task in tasks if task.claims]
+        other = "no claim among these tasks; `tangentbench leaderboard` prints arenas"
+    elif options.command == "leaderboard" and options.tasks:
+        tasks = [task for task in tasks if task.leaderboard is not None]
+        other = "no arena among these tasks; `tangentbench claims` prints what they claim"
+    else:
+        other = ""
+    if not tasks:
+        raise NothingMatched(other)
+    return tasks
 
 
 def _cells_status(planned: Any, runs: Any) -> tuple[list[Any], bool]:
@@ -276,7 +299,10 @@ def _boards(planned: Any, runs: Any, code: str, options: argparse.Namespace, don
     arenas = suite.arenas(planned, runs, code) if options.command == "leaderboard" else []
     claims = suite.verdicts(planned, runs, code) if both or options.command == "claims" else []
     print(output.boards(arenas, claims, options.format))
-    target = options.plot or (str(Path(options.results) / "boards.svg") if done else None)
+    if options.tier == "smoke" and options.format in ("table", "markdown"):
+        print("\nsmoke tier: checks that everything runs; its sizes decide nothing, verdicts count from laptop on")
+    suite_figure = Path(options.results) / "boards.svg"  # only the whole suite draws it by itself
+    target = options.plot or (str(suite_figure) if both and (done or not suite_figure.exists()) else None)
     if target is not None and (arenas or claims):
         from . import plots
 

@@ -251,7 +251,10 @@ def _files(paths: Sequence[str]) -> list[str]:
         return load.suite()
     found: list[str] = []
     for path in paths:
-        inside = sorted(Path(path).rglob("*.y*ml")) if os.path.isdir(path) else None
+        inside = None
+        if os.path.isdir(path):  # hidden folders hold virtual environments and caches
+            below = sorted(Path(path).rglob("*.y*ml"))
+            inside = [file for file in below if not any(p.startswith(".") for p in file.relative_to(path).parts)]
         found += [path] if inside is None else [file.as_posix() for file in inside]
     return list(dict.fromkeys(found))
 

@@ -27,7 +27,7 @@ def progress(quiet: bool, stream: TextIO | None = None) -> Iterator[Callable[[Ev
 
 def _headline(event: Event) -> str:
     cells = f"{event.cells} cell{'s' if event.cells != 1 else ''}"
-    return f"[{event.batch}/{event.of}] {event.task}: {cells}, {event.lanes} runs"
+    return f"[program {event.batch}/{event.of}] {event.task}: {cells}, {event.lanes} runs"
 
 
 class _Lines:
@@ -48,9 +48,11 @@ class _Lines:
                 if event.batch == 1:
                     line = f"{_headline(event)} …"
             elif event.message:
+                self.began.pop(event.batch, None)
                 line = f"{_headline(event)}: {event.message}"
             elif event.kind == "end":
-                line = f"{_headline(event)}  {now - self.began.get(event.batch, now):.1f} s"
+                if event.batch in self.began:  # not after a failure, which has had its line
+                    line = f"{_headline(event)}  {now - self.began[event.batch]:.1f} s"
             elif now - self.last > self.EVERY:
                 line = f"{_headline(event)}  {event.fraction:.0%}"
             if line:

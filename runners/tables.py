@@ -38,13 +38,15 @@ Record = Mapping[str, Any]
 class Column:
     """A column of a readable table: its head, the text of a row, and how it is set.
 
-    `style` names the rich style of a row's cell, used on a terminal only. `keep`: never broken over lines.
+    `style` names the rich style of a row's cell, used on a terminal only. `keep`: never broken over lines;
+    `least`: characters that a breakable column gets at least.
     """
 
     title: str
     text: Callable[[Any], str]
     right: bool = False
     keep: bool = True
+    least: int = 14
     style: Callable[[Any], str] = lambda row: ""
 
 
@@ -203,10 +205,10 @@ def _used(verdict: Verdict) -> str:
 
 
 CLAIM_COLUMNS = (
-    Column("claim", _claim, keep=False),
+    Column("claim", _claim, keep=False, least=30),
     Column("verdict", lambda v: v.verdict, style=lambda v: COLOURS[v.verdict]),
     Column("measured", lambda v: interval(v.value, v.low, v.high)),
-    Column("expected", lambda v: v.region),
+    Column("expected", lambda v: v.region, keep=False, least=13),
     Column("seeds", _used, right=True),
 )
 
@@ -247,7 +249,7 @@ def _rich(groups: Sequence[Group], columns: Sequence[Column], width: int, colour
                 justify="right" if column.right else "left",
                 no_wrap=column.keep,
                 overflow="ellipsis" if column.keep else "fold",
-                min_width=widest if column.keep else min(widest, 14),
+                min_width=widest if column.keep else min(widest, column.least),
             )
         for row in group.rows:
             table.add_row(*(Text(column.text(row), style=column.style(row)) for column in shown))

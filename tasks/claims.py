@@ -170,6 +170,9 @@ def _claim(item: Node, named: Mapping[str, Node], reader: _Reader) -> Claim | No
     kind = next((key for key in (kind_item.value if kind_item else ()) if key in kinds), None)
     if kind_item is None or kind is None:
         return None
+    if control is not None and _cells_of(item) == _cells_of(kind_item):
+        what = f"the control selects the same cells as '{control.value}', the claim it controls"
+        report.add(item.get("where") or item, what, "change one factor in `where`")
     body = kind_item.value[kind][1]
     options = _options(kind, body, report)
     where = reader.place(item.get("where"))
@@ -182,6 +185,12 @@ def _claim(item: Node, named: Mapping[str, Node], reader: _Reader) -> Claim | No
     flat = {axis: values[0] if len(values) == 1 else values for axis, values in where.items()}
     own = {} if control is not None else {kind: body_data}
     return Claim.model_validate({**claim.model_dump(), "where": flat, **own})
+
+
+def _cells_of(item: Node) -> dict[str, Any]:
+    """A claim's ``where`` as the file gives it."""
+    where = item.get("where")
+    return {} if where is None else where.plain()
 
 
 def _controlled(control: Node, given: list[str], item: Node, named: Mapping[str, Node], report: Report) -> Node | None:

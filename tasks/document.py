@@ -193,7 +193,7 @@ class _Composer:
                     self._fatal(_mark(event), "a second document starts here", "one task per file")
                 root = self._node(next(events), events, 1)[0]
         if root is None:
-            self._fatal(Mark(1, 1), "the file is empty", "start with `tangentbench new task NAME`")
+            self._fatal(Mark(1, 1), "the file is empty", "start from the example in README.md")
         return root
 
     def _node(self, event: Any, events: Iterator[Any], depth: int) -> tuple[Node, int]:

@@ -51,6 +51,13 @@ def test_commands(readme):
     assert readme.tangentbench(text) == [["run", "A"]]
 
 
+def test_python_blocks(readme, text):
+    assert readme.snippets("x\n```python\na = 1\n```\n```sh\nb\n```\n") == ["a = 1\n"]
+    assert len(readme.snippets(text)) == 1
+    with pytest.raises(SystemExit, match="a Python block failed"):
+        readme.run_snippet("from tangentbench.runners import nothing", "results")
+
+
 def test_boards_are_compared_by_structure(readme):
     [(words, [table])] = readme.boards(BOARD)
     assert words == ["claims", "--format", "markdown"]

@@ -134,7 +134,7 @@ def test_boards_are_drawn_on_demand(call, tasks, computed, tmp_path):
 
 def test_a_dry_run_runs_and_writes_nothing(call, tasks, tmp_path, monkeypatch):
     monkeypatch.setattr(suite, "run_missing", None)
-    code, out, _ = call("leaderboard", "tiny", "--tasks", tasks, "--dry-run", "--format", "json", "--seeds", 2)
+    code, out, _ = call("run", "tiny", "--tasks", tasks, "--dry-run", "--format", "json", "--seeds", 2)
     rows = {row["task"]: row for row in json.loads(out)}
     assert code == 0 and rows["tiny/holds"]["missing"] == rows["tiny/holds"]["runs"] == 4
     assert list(tmp_path.iterdir()) == []

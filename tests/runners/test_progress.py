@@ -31,22 +31,25 @@ def shown(stream, quiet=False):
 
 def test_a_pipe_gets_a_line_per_batch():
     lines = shown(io.StringIO()).splitlines()
-    assert lines[0] == "[1/2] family/t1: 1 cell, 4 runs …"
-    assert lines[1].startswith("[1/2] family/t1: 1 cell, 4 runs  ") and lines[1].endswith(" s")
-    assert lines[2] == "[2/2] family/t2: 2 cells, 4 runs: timeout: over 1 s"
-    assert lines[3].startswith("[2/2] family/t2: 2 cells, 4 runs  ") and len(lines) == 4
+    assert lines[0] == "[program 1/2] family/t1: 1 cell, 4 runs …"
+    assert lines[1].startswith("[program 1/2] family/t1: 1 cell, 4 runs  ") and lines[1].endswith(" s")
+    assert lines[2] == "[program 2/2] family/t2: 2 cells, 4 runs: timeout: over 1 s"
+    assert len(lines) == 3  # a failure has had its line
 
 
 def test_a_long_batch_shows_a_sign_of_life(monkeypatch):
     monkeypatch.setattr(module._Lines, "EVERY", -1.0)
-    assert "[1/2] family/t1: 1 cell, 4 runs  50%" in shown(io.StringIO()).splitlines()
+    assert "[program 1/2] family/t1: 1 cell, 4 runs  50%" in shown(io.StringIO()).splitlines()
 
 
 def test_a_terminal_gets_a_bar(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     text = shown(Terminal())
-    assert "[1/2] family/t1: 1 cell, 4 runs" in text and "[2/2] family/t2: 2 cells, 4 runs: timeout: over 1 s" in text
+    assert (
+        "[program 1/2] family/t1: 1 cell, 4 runs" in text
+        and "[program 2/2] family/t2: 2 cells, 4 runs: timeout: over 1 s" in text
+    )
     assert "%" in text
 
 

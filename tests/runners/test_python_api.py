@@ -31,9 +31,9 @@ def test_run_then_read(tmp_path):
     files = {path: path.stat().st_mtime_ns for path in store.rglob("run.json")}
     pandas.testing.assert_frame_equal(runners.run([task], results=store, seeds=2, base_seed=3), table)
     assert {path: path.stat().st_mtime_ns for path in store.rglob("run.json")} == files and len(files) == 4
-    verdicts = runners.claims(store, task, seeds=2, base_seed=3)
+    verdicts = runners.claims(task, results=store, seeds=2, base_seed=3)
     assert list(verdicts.claim) == ["small"]
-    assert len(runners.leaderboard(store, task)) == 0
+    assert len(runners.leaderboard(task, results=store)) == 0
 
 
 def test_mistakes_are_exceptions(tmp_path):

@@ -96,7 +96,7 @@ EXPONENT = "exponent: {metric: test_loss, along: model.width, within: [-2, -0.1]
 
 CASES = {
     # the file
-    "empty": (TASK, TASK, "§", "the file is empty", "tangentbench new task"),
+    "empty": (TASK, TASK, "§", "the file is empty", "the example in README.md"),
     "not a mapping": (TASK, TASK, "§- a\n- b\n", "a task file is a mapping", ""),
     "tab": (TASK, "  smoke:", "§\tsmoke:", "tab in the indentation", "indent with spaces"),
     "control character": (TASK, "A broken", "A §\0broken", "control character U+0000", "remove it"),
@@ -336,6 +336,11 @@ CASES = {
     "control of a control": (
         TASK, "tiers:", "  - {id: more, says: More, control: §not_at_sixteen}\ntiers:", "'not_at_sixteen' is itself a control",
         "name the claim that must fail here",
+    ),
+    "control of the same cells": (
+        TASK, "    control: wider_is_better\n    where: {method.batch_size: 16}",
+        "    control: wider_is_better\n    where: §{method.batch_size: 8}",
+        "the control selects the same cells as 'wider_is_better'", "change one factor in `where`",
     ),
     "control with a kind": (
         TASK, "    control: wider_is_better", f"    control: wider_is_better\n    §{EXPONENT}",
