@@ -23,7 +23,7 @@ from . import batches, methods
 from .build import Carry, Lane, Program, dataset
 from .compiled import TRAINING, Compiled
 
-WORKING_SET = 4 * 2**20  # bytes of lanes that run side by side on a CPU; see benchmarks/sweep.py
+WORKING_SET = 5 * 2**20  # bytes of lanes that run side by side on a CPU; see benchmarks/sweep.py
 CHUNK_FLOPS = 2e9  # work between two looks of the host: about a tenth of a second on two cores
 CHUNKS = 8  # at least so many looks, so that a group that has stopped early is noticed
 Progress = Callable[[dict[str, Any]], None]
