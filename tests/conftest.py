@@ -1,6 +1,8 @@
 """What all tests share: shapes checked at run time, and the project's own files."""
 
 import importlib.util
+import signal
+import threading
 from pathlib import Path
 from types import ModuleType
 
@@ -37,3 +39,10 @@ def script():
 def project_files(script) -> list[Path]:
     """The project's files, relative to `root`; nothing that git would ignore."""
     return script("tree").files(ROOT)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible():
+    """A shell lets its background jobs ignore SIGINT, and a test of Ctrl-C would inherit that."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
