@@ -5,6 +5,7 @@ and the sensitivity b_{l,k} = ∂f_k/∂z_l of the output to its pre-activation 
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import equinox as eqx
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .layers import ACTIVATIONS, Dense, Init, check_choice
+from .layers import ACTIVATIONS, Dense, Init, check_choice, normals
 
 
 class Chain(eqx.Module):
@@ -39,13 +40,13 @@ class Chain(eqx.Module):
             raise ValueError(f"layer sizes are (inputs, widths…, outputs), each at least 1; got {tuple(sizes)}")
         law = Init.of(init)
         last = len(sizes) - 2
+        shapes = [(fan_out, fan_in) for fan_in, fan_out in pairwise(sizes)]
+        drawn = normals(key, shapes + [(fan_out,) for fan_out, _ in shapes] * bias)
         layers = []
-        for index, layer_key in enumerate(jax.random.split(key, last + 1)):
-            fan_in, fan_out = sizes[index], sizes[index + 1]
-            weight_key, bias_key = jax.random.split(layer_key)
+        for index, noise in enumerate(drawn[: last + 1]):
             draw = law.last if index == last else law.hidden
-            offset = law.bias_std * jax.random.normal(bias_key, (fan_out,)) if bias else None
-            layers.append(Dense(draw(weight_key, fan_out, fan_in), offset, parameterization=parameterization))
+            offset = law.bias_std * drawn[last + 1 + index] if bias else None
+            layers.append(Dense(draw(noise), offset, parameterization=parameterization))
         self.layers = tuple(layers)
         self.activations = (activation,) * last + (output_activation,)
 

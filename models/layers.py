@@ -6,9 +6,10 @@ same function at initialisation; they differ in how far a gradient step moves it
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Any
 
@@ -93,21 +94,30 @@ class Init:
             return sigma0(self.weights["sigma1"], fan_out)
         return float(self.weights)
 
-    def hidden(self, key: PRNGKeyArray, fan_out: int, fan_in: int) -> Float[Array, "out in"]:
-        """Weights of a hidden layer."""
-        return self.hidden_std(fan_out) * jax.random.normal(key, (fan_out, fan_in))
+    def hidden(self, noise: Float[Array, "out in"]) -> Float[Array, "out in"]:
+        """Weights of a hidden layer, from standard normal noise."""
+        return self.hidden_std(noise.shape[0]) * noise
 
-    def last(self, key: PRNGKeyArray, fan_out: int, fan_in: int) -> Float[Array, "out in"]:
-        """Weights of the output layer."""
-        shape = (fan_out, fan_in)
+    def last(self, noise: Float[Array, "out in"]) -> Float[Array, "out in"]:
+        """Weights of the output layer, from standard normal noise."""
         if self.output == "zero":
-            return jnp.zeros(shape)
+            return jnp.zeros_like(noise)
         if self.output == "rademacher":
-            return jax.random.rademacher(key, shape, dtype=jnp.result_type(float))
-        weight = jax.random.normal(key, shape)
+            return jnp.where(noise < 0, -1, 1).astype(noise.dtype)
         if self.output == "unit_sphere":
-            return weight / jnp.linalg.norm(weight, axis=1, keepdims=True)
-        return weight
+            return noise / jnp.linalg.norm(noise, axis=1, keepdims=True)
+        return noise
+
+
+def normals(key: PRNGKeyArray, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
+    """Independent standard normal arrays of these shapes, cut from one draw.
+
+    One draw for a whole network, because XLA compiles every call of the generator anew.
+    """
+    sizes = [math.prod(shape) for shape in shapes]
+    ends = list(accumulate(sizes))
+    noise = jax.random.normal(key, (sum(sizes),))
+    return [noise[end - size : end].reshape(shape) for end, size, shape in zip(ends, sizes, shapes, strict=True)]
 
 
 class Dense(eqx.Module):

@@ -1,11 +1,10 @@
 """The general quadratic model."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .layers import check_choice
+from .layers import check_choice, normals
 from .parameters import Frozen
 
 SIGNATURES = ("random", "positive")
@@ -38,10 +37,9 @@ class GeneralQuadratic(eqx.Module):
         check_choice("signature", signature, SIGNATURES)
         if out_size != 1:
             raise ValueError(f"general_quadratic has one output, but the dataset asks for {out_size}; use 'wide'")
-        weight_key, sign_key = jax.random.split(key)
-        self.weight = jax.random.normal(weight_key, (in_size,))
+        self.weight, noise = normals(key, [(in_size,)] * 2)
         self.gamma = Frozen(jnp.asarray(gamma, self.weight.dtype))
-        signs = jax.random.rademacher(sign_key, (in_size,), dtype=self.weight.dtype)
+        signs = jnp.where(noise < 0, -1, 1).astype(noise.dtype)
         self.signature = Frozen(signs if signature == "random" else jnp.ones_like(signs))
         self.linear = linear
 

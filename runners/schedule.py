@@ -29,6 +29,7 @@ from .worker import receive, send
 
 POLL_SECONDS = 0.25
 FINISHED = ("ok", "error", "timeout", "out_of_memory")  # `interrupted` and `skipped` are tried again
+INTERRUPTED = "stopped by the user; run the same command again to continue"
 Lane = tuple[Cell, int]
 
 
@@ -108,8 +109,11 @@ def execute(
     jobs: int | None = None,
     fresh: bool = False,
     notify: Callable[[Event], None] = lambda event: None,
+    crew: Crew | None = None,
 ) -> int:
     """Runs every missing (cell, seed) and returns how many runs were computed.
+
+    The worker processes are those of ``crew``, which keeps them and what they compiled, or end with this call.
 
     Raises:
         StoreError: the results folder cannot be written.
@@ -122,9 +126,10 @@ def execute(
     queue, lock = list(reversed(work)), threading.Lock()
     stop = threading.Event()
     computed: list[int] = []
+    own = contextlib.nullcontext(crew) if crew is not None else Crew()
 
-    def serve() -> None:
-        with _Worker() as worker:
+    def serve(crew: Crew) -> None:
+        with crew.member() as worker:
             while not stop.is_set():
                 with lock:
                     if not queue:
@@ -133,8 +138,8 @@ def execute(
                 computed.append(_run_job(job, context, worker, stop, fresh=fresh))
 
     workers = min(jobs or default_jobs(), len(work))
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        futures = [pool.submit(serve) for _ in range(workers)]
+    with own as crew, ThreadPoolExecutor(max_workers=workers) as pool:
+        futures = [pool.submit(serve, crew) for _ in range(workers)]
         try:
             for future in futures:
                 while not future.done():
@@ -147,18 +152,35 @@ def execute(
     return sum(computed)
 
 
+class Crew:
+    """Worker processes that outlive a call of `execute`: the second wave finds what the first one compiled."""
+
+    def __init__(self) -> None:
+        self._idle: list[_Worker] = []
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._idle:
+            worker.kill()
+
+    @contextlib.contextmanager
+    def member(self) -> Iterator[_Worker]:
+        """An idle worker, or a new one."""
+        worker = self._idle.pop() if self._idle else _Worker()
+        try:
+            yield worker
+        finally:
+            self._idle.append(worker)
+
+
 class _Worker:
     """A worker process that is started when needed and again after it died."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
         self._log: Any = None
-
-    def __enter__(self) -> _Worker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
 
     def start(self) -> subprocess.Popen[bytes]:
         if self.process is None or self.process.poll() is not None:
@@ -233,13 +255,17 @@ def missing_of(lanes: Iterable[Lane], context: Context) -> Iterator[Lane]:
             yield cell, seed
 
 
-def _run_lanes(job: Job, context: Context, worker: _Worker, stop: threading.Event) -> None:
+def _run_lanes(job: Job, context: Context, worker: _Worker, stop: threading.Event, *, again: bool = False) -> None:
+    """Runs the lanes of a batch. If the worker dies of itself, those it left are tried once more, each alone, so that a
+    lane which kills its worker takes no other with it."""
     cells = list({cell.digest: cell for cell, _ in job.lanes}.values())
     position = {cell.digest: i for i, cell in enumerate(cells)}
     pending = {(position[cell.digest], seed): cell for cell, seed in job.lanes}
     seconds, gib = (max(cell.limits[what] for cell in cells) for what in ("seconds", "memory_gib"))
 
     def event(kind: str, fraction: float = 0.0, message: str = "") -> None:
+        if again and not message:
+            return  # the batch goes on
         context.notify(Event(kind, job.number, job.of, job.tasks, len(cells), len(job.lanes), fraction, message))
 
     def fail(status: str, message: str) -> None:
@@ -273,11 +299,23 @@ def _run_lanes(job: Job, context: Context, worker: _Worker, stop: threading.Even
     worker.kill()
     if watch.reason is not None:
         fail(*watch.reason)
-    elif code == -9:
-        fail("out_of_memory", "the worker was killed (signal 9), most likely by the system for want of memory")
+    elif not again:
+        event("runs", 1 - len(pending) / len(job.lanes), f"{_death(code, words)}; trying once more, run by run")
+        while pending and not stop.is_set():
+            (_, seed), cell = next(iter(pending.items()))
+            _run_lanes(dataclasses.replace(job, lanes=((cell, seed),)), context, worker, stop, again=True)
+            del pending[next(iter(pending))]
+        if pending:
+            fail("interrupted", INTERRUPTED)
     else:
-        fail("error", f"the worker ended with code {code}" + (f": {words}" if words else ""))
+        fail("out_of_memory" if code == -9 else "error", _death(code, words))
     event("end", 1.0)
+
+
+def _death(code: int, words: str) -> str:
+    if code == -9:
+        return "the worker was killed (signal 9), most likely by the system for want of memory"
+    return f"the worker ended with code {code}" + (f": {words}" if words else "")
 
 
 class _Watch:
@@ -301,7 +339,7 @@ class _Watch:
         began = time.monotonic()
         while not self._done.wait(POLL_SECONDS):
             if self.stop.is_set():
-                self.reason = ("interrupted", "stopped by the user; run the same command again to continue")
+                self.reason = ("interrupted", INTERRUPTED)
             elif time.monotonic() - began > self.seconds:
                 self.reason = ("timeout", f"over {self.seconds:g} s (limits.seconds of the task)")
             elif self.worker.memory_gib() > self.gib:

@@ -73,9 +73,10 @@ def run_missing(
 ) -> int:
     """Runs what the store lacks, both waves, and returns how many runs were computed."""
     options = {"code": code, "tier": planned.tier, "argv": argv, "jobs": jobs, "fresh": fresh, "notify": notify}
-    done = schedule.execute(planned.first_wave, store, **options)
-    scores = second_wave(planned, lookup(store, code))
-    return done + (schedule.execute(scores, store, **options) if scores else 0)
+    with schedule.Crew() as crew:
+        done = schedule.execute(planned.first_wave, store, crew=crew, **options)
+        scores = second_wave(planned, lookup(store, code))
+        return done + (schedule.execute(scores, store, crew=crew, **options) if scores else 0)
 
 
 def arenas(planned: Plan, runs: Lookup, code: str | None = None) -> list[Arena]:

@@ -53,7 +53,7 @@ def test_hidden_weights_have_the_declared_deviation(law, expected):
 
 def test_sigma0_bounds_the_spectral_norm():
     width, sigma1 = 300, 1.5
-    weight = Init(weights={"sigma1": sigma1}).hidden(KEY, width, width)
+    weight = Init(weights={"sigma1": sigma1}).hidden(jax.random.normal(KEY, (width, width)))
     norm = float(jnp.linalg.norm(weight, 2))
     assert norm <= sigma1 * math.sqrt(width)
     assert norm > 0.8 * sigma1 * math.sqrt(width)

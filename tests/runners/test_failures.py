@@ -10,8 +10,9 @@ def troubled(stage):
     """Every trouble in one call, each in a batch of its own, and a good batch after all of them."""
     broken = {"name": "broken", "label": "broken", "at": "start"}
     cells = {
-        "kill": trouble_cell("kill", stage.log("kill"), 3, at=2),
-        "exit": trouble_cell("exit", stage.log("exit"), 2, at=2),
+        "kill": trouble_cell("kill", stage.log("kill"), 3, at=2, again=True),
+        "once": trouble_cell("kill", stage.log("once"), 3, at=2),
+        "exit": trouble_cell("exit", stage.log("exit"), 2, at=2, again=True),
         "raise": trouble_cell("raise", stage.log("raise"), 2, at=1, again=True),
         "metric": trouble_cell("fine", stage.log("metric"), metrics=[broken]),
         "memory": trouble_cell("memory", stage.log("memory")),
@@ -30,6 +31,11 @@ def test_a_killed_worker_keeps_what_it_had_finished(stage, troubled):
     assert (first.status, first.outcome) == ("ok", None)
     assert second.status == third.status == "out_of_memory"
     assert "killed (signal 9)" in second.message
+
+
+def test_what_a_worker_left_that_was_killed_once_is_run_after_all(stage, troubled):
+    assert stage.ended(troubled["once"]) == [("ok", "")] * 3
+    assert calls(stage.log("once")) == 4  # the third was not begun twice
 
 
 def test_a_crash_is_an_error_with_its_last_words(stage, troubled):
@@ -62,8 +68,10 @@ def test_the_rest_goes_on_and_a_print_does_no_harm(stage, troubled):
 
 
 def test_the_scheduler_says_what_happened(stage, troubled):
-    said = {event.task: event.message for event in stage.events if event.message}
-    assert said["trouble/exit"] == "error: the worker ended with code 3: the last words"
+    said = [event.message for event in stage.events if event.message and event.task == "trouble/exit"]
+    assert said[0] == "the worker ended with code 3: the last words; trying once more, run by run"
+    assert said[-1] == "error: the worker ended with code 3: the last words"
+    assert {event.task: event.message for event in stage.events}["trouble/fine"] == ""
     ends = [event.batch for event in stage.events if event.kind == "end"]
     assert ends == list(range(1, len(troubled) + 1))
     assert {event.of for event in stage.events} == {len(troubled)}
@@ -77,6 +85,6 @@ def test_failed_runs_stay_and_skipped_ones_are_tried_again(stage, troubled):
 
 
 def test_fresh_runs_everything_again(stage, troubled):
-    cell = troubled["exit"]
-    assert stage.execute([cell], fresh=True) == 2
-    assert stage.ended(cell) == [("ok", "")] * 2  # its log is past the trouble
+    cell = troubled["once"]
+    assert stage.execute([cell], fresh=True) == 3
+    assert calls(stage.log("once")) == 7

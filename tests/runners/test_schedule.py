@@ -96,6 +96,17 @@ def test_batches_run_side_by_side(stage):
     assert all(run.status == "ok" for cell in cells for run in stage.rows(cell))
 
 
+def test_a_crew_keeps_its_workers(stage):
+    with schedule.Crew() as crew:
+        processes = []
+        for k in range(2):
+            assert stage.execute([trouble_cell("fine", stage.log(f"crew{k}"))], crew=crew) == 1
+            with crew.member() as worker:
+                processes.append(worker.process)
+        assert processes[0] is processes[1] and processes[0].poll() is None
+    assert processes[0].poll() is not None
+
+
 def test_a_batch_that_another_process_runs_is_waited_for(stage):
     cell = trouble_cell("fine", stage.log("locked"))
     key = schedule.hashlib.sha256(schedule.batches.signature(cell).encode()).hexdigest()[:24]
