@@ -52,15 +52,6 @@ def estimate(cell: Cell) -> Cost:
     return Cost(max(part.bytes for part in (start, block, end)), flops)
 
 
-def held(cell: Cell) -> int:
-    """Bytes of the weights and data of one run: less than `estimate` says, in a tenth of its time.
-
-    Raises the same errors, as far as they concern weights and data.
-    """
-    with jax.enable_x64(cell.precision == "float64"):
-        return _bytes(_lane(cell)[1])
-
-
 def _lane(cell: Cell) -> tuple[Program, Lane]:
     seed = cell.seeds[0] if cell.seeds else 0
     program = Program(cell, dataset(cell, seed))
