@@ -59,8 +59,10 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a print in a component must not corrupt the messages
     send(answers, ("ready",))
+    from . import cache
     from .compiled import Compiled
 
+    cache.enable()
     compiled = Compiled()
     while (request := receive(requests)) is not None:
         try:

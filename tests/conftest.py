@@ -1,6 +1,7 @@
 """What all tests share: shapes checked at run time, and the project's own files."""
 
 import importlib.util
+import os
 import signal
 import threading
 from pathlib import Path
@@ -39,6 +40,16 @@ def script():
 def project_files(script) -> list[Path]:
     """The project's files, relative to `root`; nothing that git would ignore."""
     return script("tree").files(ROOT)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_programs(tmp_path_factory):
+    """Workers keep what they compile in a folder of this session: not in the user's, and not twice."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TANGENTBENCH_CACHE", str(shared / "compiled"))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
