@@ -1,7 +1,8 @@
 """Compiled programs kept on disk between calls, so that a second run compiles nothing.
 
 They lie in the user's cache folder. `TANGENTBENCH_CACHE` names another folder, or is `off`; a cache that JAX was told
-to use by its own variable `JAX_COMPILATION_CACHE_DIR` is left as it is. A folder that cannot be written costs time only.
+to use by its own variable `JAX_COMPILATION_CACHE_DIR` is left as it is. A folder that cannot be written costs only
+time.
 """
 
 from __future__ import annotations
