@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import accumulate
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -120,6 +120,16 @@ def normals(key: PRNGKeyArray, shapes: Sequence[tuple[int, ...]]) -> list[Array]
     return [noise[end - size : end].reshape(shape) for end, size, shape in zip(ends, sizes, shapes, strict=True)]
 
 
+class Factors(NamedTuple):
+    """Gradients of c outputs on n examples with respect to one layer, each as a sum over r of terms.
+
+    A term is bilinear in an input a and a sensitivity b of the layer: the gradient of ⟨b, z(a)⟩. See `layered`.
+    """
+
+    inputs: Float[Array, "r n *a"]
+    cotangents: Float[Array, "r n c *z"]
+
+
 class Dense(eqx.Module):
     """z = scale · W a + b for one example. `scale` is 1/√fan-in (NTK) or 1 (standard)."""
 
@@ -143,3 +153,25 @@ class Dense(eqx.Module):
     def __call__(self, a: Float[Array, " in"]) -> Float[Array, " out"]:
         z = self.scale * (self.weight @ a)
         return z if self.bias is None else z + self.bias
+
+    @property
+    def z_shape(self) -> tuple[int, ...]:
+        """Shape of z."""
+        return self.weight.shape[:1]
+
+    def along(self, inputs: Float[Array, "r in"], cotangents: Float[Array, "r out"], a: Float[Array, " in"]) -> Array:
+        """scale² Σ_r b_r (a_r·a), and the first term's b for a bias: z if the weights were a gradient."""
+        z = self.scale**2 * ((inputs @ a) @ cotangents)
+        return z if self.bias is None else z + cotangents[0]
+
+    def gram(self, left: Factors, right: Factors) -> Float[Array, "n c n2 c"]:
+        """Inner products of gradients scale · Σ_r b_r a_rᵀ, and of those of the bias, which are those of the first
+        term's b. No gradient is formed: Σ_{r,q} (A_r A_qᵀ) ∘ (B_r B_qᵀ)."""
+        terms, n, c, _ = left.cotangents.shape
+        others, n2 = right.inputs.shape[:2]
+        inner = jnp.einsum("rnf,qmf->rnqm", left.inputs, right.inputs).reshape(terms, n, 1, others, n2, 1)
+        outer = jnp.einsum("rncw,qmdw->rncqmd", left.cotangents, right.cotangents)
+        kernel = self.scale**2 * jnp.sum(inner * outer, axis=(0, 3))
+        if self.bias is not None:
+            kernel = kernel + jnp.einsum("ncw,mdw->ncmd", left.cotangents[0], right.cotangents[0])
+        return kernel

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["claims", "leaderboard", "run"]
+__all__ = ["claims", "compare", "leaderboard", "run"]
 
 DEFAULT_RESULTS = "results"
 
@@ -89,6 +89,37 @@ def claims(
 
     planned, runs, code = _read(results, tasks, tier, seeds, base_seed)
     return pandas.DataFrame([vars(verdict) for verdict in suite.verdicts(planned, runs, code)])
+
+
+def compare(
+    before: str | Path,
+    after: str | Path,
+    *,
+    results: str | Path = DEFAULT_RESULTS,
+    tier: str | None = None,
+    folder: str | None = None,
+) -> pandas.DataFrame:
+    """What moved between two sides, from stored runs: one row per board place, metric, outcome, task's time, and so on.
+
+    Columns are those of `compare_rows.Row`, and ``attrs`` says what was compared.
+
+    Args:
+        before, after: a results folder (also as ``dir:PATH``), or ``commit:REV``, whose runs are looked for in results.
+        results: the store of commits.
+        tier: which runs count; by default the only tier that a side has.
+        folder: of more task files, for their arenas.
+
+    Raises:
+        results.StoreError: there are no such runs, or they cannot be compared.
+    """
+    import pandas
+
+    from . import compare_rows, comparison
+
+    found = comparison.between(str(before), str(after), results, tier, folder)
+    table = pandas.DataFrame([vars(row) for row in found.rows], columns=list(compare_rows.Row.__dataclass_fields__))
+    table.attrs.update(before=found.before, after=found.after, tier=found.tier, regressed=found.regressed)
+    return table
 
 
 def _planned(tasks: str | Iterable[str] | None, tier: str, seeds: int | None, base_seed: int) -> Any:

@@ -1,7 +1,8 @@
 """Arenas: methods tuned on validation data under one budget, scored on other seeds, ranked as far as seeds can tell.
 
-A seed that failed or diverged is worse than any score and is never dropped. A method's score, interval and relative
-score depend on its own runs and the task file only: a new entrant changes no old score. Rank sets are relative.
+A seed that failed or diverged is worse than any score and is never dropped; one whose value is not certified is
+neither, and its method gets no rank. A method's score, interval and relative score depend on its own runs and the task
+file only: a new entrant changes no old score. Rank sets are relative.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from ..tasks import load, registry
 from . import statistics
+from .certificates import UNCERTIFIED, uncertified
 from .records import Cell, Lookup, Run
 
 WORK = "work_to_target"
@@ -49,7 +51,8 @@ class Row:
     end is unbounded, or below six seeds. `rank_low`, `rank_high`: the ranks that cannot be excluded. `relative`: score
     over the frozen reference score. `work`: median per-example gradient evaluations until the target, None where the
     median seed never reached it; `reached` of `seeds` did. `seconds`: median, shown and never ranked. `failures`:
-    scoring seeds by status or outcome. `state`: scored, failed, incomplete, or the state of the choice.
+    scoring seeds by status or outcome. `state`: scored, failed, incomplete (a run is missing or not certified), not
+    certified (none is), or the state of the choice.
     """
 
     method: str
@@ -95,7 +98,7 @@ class Arena:
 def choose(task: Any, cells: Iterable[Cell], runs: Lookup) -> dict[str, Choice]:
     """The grid point of every method: best median validation metric over the tuning seeds, the first among equals.
 
-    A grid point that failed, diverged or has no finite value on any tuning seed is out.
+    A grid point that failed, diverged or has no finite, certified value on any tuning seed is out.
 
     Args:
         task: a `tasks.load.Task` with a leaderboard.
@@ -185,10 +188,17 @@ def _scored(
     """The row without its ranks, and the scores (lower is better, inf where a seed failed) if no run is missing."""
     found = [runs(cell, seed) for seed in cell.seeds]
     results = [_value(run, _get(rules, "metric")) for run in found]
-    present = [(run, result) for run, result in zip(found, results, strict=True) if run and result not in _PENDING]
-    base = {"method": choice.method, "point": choice.point, "edge": choice.edge, "expected_seeds": len(results)}
-    if not present:
+    ended = [(run, result) for run, result in zip(found, results, strict=True) if run and result not in _PENDING]
+    present = [(run, result) for run, result in ended if result != UNCERTIFIED]
+    # as it ran: a batch larger than the data set is cut to it
+    point = {option: cell.method[option] for option in choice.point or {}}
+    base = {"method": choice.method, "point": point, "edge": choice.edge, "expected_seeds": len(results)}
+    if not ended:
         return Row(**base, state="not run"), None
+    lacking = {"missing": len(results) - len(ended), UNCERTIFIED: len(ended) - len(present)}
+    detail = ", ".join(f"{n} of {len(results)} scoring runs {why}" for why, n in lacking.items() if n)
+    if not present:
+        return Row(**base, state=UNCERTIFIED, detail=detail), None
     if all(result == "skipped" for _, result in present):
         return Row(**base, state="skipped", detail=present[0][0].message), None
     losses = [math.inf if isinstance(result, str) else sign * result for _, result in present]
@@ -210,7 +220,7 @@ def _scored(
         seconds=_finite_median([run.seconds["run"] for run, _ in present if "run" in run.seconds]),
         seeds=len(present),
         failures=tuple(Counter(result for _, result in present if isinstance(result, str)).most_common()),
-        detail="" if complete else f"{len(results) - len(present)} of {len(results)} scoring runs missing",
+        detail=detail,
         stale=sum(run.code != code for run, _ in present) if code is not None else 0,
     )
     return row, losses if complete else None
@@ -250,7 +260,7 @@ def _value(run: Run | None, metric: str) -> float | str:
     value = run.scalars.get(metric)
     if run.outcome == "divergent" or value is None or not math.isfinite(value):
         return run.outcome if run.outcome == "divergent" else "no value"
-    return value
+    return UNCERTIFIED if uncertified(run, metric) else value
 
 
 def _work(run: Run, result: float | str) -> float:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from .certificates import uncertified
 from .records import Cell, Lookup, Run
 
 PENDING = ("not run", "interrupted", "skipped")
@@ -102,18 +103,21 @@ class Data:
         return run
 
     def _value(self, cell: Cell, seed: int, metric: str) -> float | str:
-        """The metric, or why it does not count: what a divergent run measured, it measured at an arbitrary cut-off."""
+        """The metric, or why it does not count."""
         run = self.run(cell, seed)
-        if isinstance(run, str):
-            return run
-        # the last trial of a bisection may diverge: its value is where that starts
-        outcome = None if run.cell.get("bisect") is not None else run.outcome
-        if outcome == "divergent":
-            return outcome
-        value = run.scalars.get(metric)
-        if value is None or not math.isfinite(value):
-            return "dead" if outcome == "dead" else f"no {metric}"
-        return value
+        return run if isinstance(run, str) else value_of(run, metric)
+
+
+def value_of(run: Run, metric: str) -> float | str:
+    """The metric of a finished run, or why it does not count: a divergent one measured it at an arbitrary cut-off."""
+    # the last trial of a bisection may diverge: its value is where that starts
+    outcome = None if run.cell.get("bisect") is not None else run.outcome
+    if outcome == "divergent":
+        return outcome
+    value = run.scalars.get(metric)
+    if value is None or not math.isfinite(value):
+        return "dead" if outcome == "dead" else f"no {metric}"
+    return uncertified(run, metric) or value
 
 
 def _matches(coords: Mapping[str, Any], where: Mapping[str, Any]) -> bool:

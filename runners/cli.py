@@ -1,130 +1,22 @@
 """The command line. It parses, calls, prints and returns an exit code; every command's work is done elsewhere.
 
 Exit codes, the first that applies: 1 usage error or invalid task, 130 interrupted, 2 a cell ended in error, timeout or
-out of memory, 3 a claim fails or a control is not rejected, 4 nothing matched, 0 otherwise.
+out of memory, 3 a claim fails, a control is not rejected or something regressed, 4 nothing matched, 0 otherwise.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
 import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-FORMATS = ("table", "markdown", "csv", "json")
-TIERS = ("smoke", "laptop", "paper")
-KINDS = ("tasks", "datasets", "models", "losses", "methods", "metrics", "claims")
-EPILOG = """exit codes: 0 done; 1 wrong usage or an invalid task file; 2 a cell ended in error, timeout or out of
-memory; 3 a claim fails or a control is not rejected; 4 nothing matched; 130 interrupted (run again to continue)"""
-
-
-class Parser(argparse.ArgumentParser):
-    """An argparse parser whose usage errors end with exit code 1, in one line and with a hint."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message} (try `{self.prog} --help`)", file=sys.stderr)
-        raise SystemExit(1)
-
-
-def _positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return value
-
-
-def _natural(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
-    return value
-
-
-def _figure(text: str) -> str:
-    if not text.lower().endswith((".svg", ".png")):
-        raise argparse.ArgumentTypeError(f"a figure is saved as .svg or .png, got {text!r}")
-    return text
-
-
-def parser() -> Parser:
-    """The whole command line."""
-    top = Parser(
-        prog="tangentbench",
-        description="Benchmark suite for the training dynamics of neural networks.",
-        epilog=EPILOG,
-        allow_abbrev=False,
-    )
-    top.add_argument("--version", action="version", version=_version())
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-
-    def command(name: str, text: str, *, tasks: str | None = None, runs: bool = False, tier: bool = True) -> Parser:
-        sub = commands.add_parser(name, help=text, description=text, epilog=EPILOG, allow_abbrev=False)
-        if tasks:
-            sub.add_argument(
-                "tasks",
-                nargs=tasks,
-                metavar="TASK",
-                help="task ids, globs ('quadratic/*') or paths to YAML files; the whole suite if none is given",
-            )
-        if tier:
-            sub.add_argument(
-                "--tier",
-                choices=TIERS,
-                default="laptop",
-                help="smoke: does all run; laptop: minutes on two cores; paper: for a GPU (default: %(default)s)",
-            )
-            sub.add_argument("--tasks", dest="folder", metavar="DIR", help="a folder of more task files")
-        if runs:
-            sub.add_argument("--seeds", type=_positive, metavar="N", help="seeds per cell, instead of each task's own")
-            sub.add_argument("--base-seed", type=_natural, default=0, metavar="N", help="number of the first seed")
-            sub.add_argument("--results", default="results", metavar="DIR", help="where runs are stored (%(default)s/)")
-            sub.add_argument(
-                "--jobs",
-                type=_positive,
-                metavar="N",
-                help="worker processes (default: 2 on a CPU, else 1)",
-            )
-            sub.add_argument("--fresh", action="store_true", help="run again what the results folder already has")
-            sub.add_argument("--dry-run", action="store_true", help="only say what would run")
-            sub.add_argument("--quiet", action="store_true", help="no progress on standard error")
-        sub.add_argument("--format", choices=FORMATS, default="table", help="how to print (default: %(default)s)")
-        return sub
-
-    sub = command("list", "List tasks or components.", tier=False)
-    sub.add_argument("kind", nargs="?", choices=KINDS, default="tasks", help="what to list (default: %(default)s)")
-    sub.add_argument("--tasks", dest="folder", metavar="DIR", help="a folder of more task files")
-    sub = command("show", "Show one task: what it asks, its cells and its claims.")
-    sub.add_argument("task", metavar="TASK", help="a task id or the path of a YAML file")
-    sub = command("validate", "Check task files; says file, line and column of every mistake.", tier=False)
-    sub.add_argument("paths", nargs="*", metavar="PATH", help="YAML files or folders; the whole suite if none is given")
-    sub.add_argument("--schema", action="store_true", help="print the JSON Schema of task files, for editors, and stop")
-    command("run", "Run what is missing and list the runs.", tasks="*", runs=True)
-    for name, text in (
-        (
-            "leaderboard",
-            "Run what is missing and print the leaderboard (with no TASK: the whole suite, and its claims too).",
-        ),
-        ("claims", "Run what is missing and print the verdict of every claim."),
-    ):
-        sub = command(name, text, tasks="*", runs=True)
-        sub.add_argument("--any-code", action="store_true", help="print stored runs of other code too, marked stale")
-        sub.add_argument("--plot", type=_figure, metavar="FILE", help="also draw the boards (.svg or .png)")
-    return top
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return f"tangentbench {version('tangentbench')}"
+from .arguments import parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -199,24 +91,117 @@ class NothingMatched(Exception):
 
 
 def _dispatch(options: argparse.Namespace, argv: Sequence[str]) -> int:
-    if options.command in ("list", "show", "validate"):
-        from . import describe
+    os.environ.setdefault(
+        "PYDANTIC_DISABLE_PLUGINS", "__all__"
+    )  # to look for them takes a scan of all that is installed
+    if options.command == "report":
+        return _report(options)
+    if options.command == "compare":
+        return _compare(options)
+    answer = {"list": _list, "show": _show, "validate": _validate}.get(options.command)
+    if answer is None:
+        return _run(options, argv)
+    with _without_collection():
+        return answer(options)
 
-        if options.command == "list":
-            print(describe.list_components(options.kind, options.format, folder=options.folder))
-            return 0
-        if options.command == "show":
-            print(describe.show_task(options.task, options.tier, options.format, folder=options.folder))
-            return 0
-        if options.schema:
-            import json
 
-            from ..tasks import load
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Garbage stays where it is: there is little after a short answer, and to look for it takes a tenth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
-            print(json.dumps(load.json_schema(), indent=1))
-            return 0
-        return describe.validate(options.paths, options.format)
-    return _run(options, argv)
+
+def _list(options: argparse.Namespace) -> int:
+    from . import listing
+
+    if options.name is None:
+        print(listing.list_components(options.kind, options.format, folder=options.folder))
+        return 0
+    if options.kind == "tasks":
+        return _show(argparse.Namespace(**{**vars(options), "task": options.name, "tier": "laptop"}))
+    print(listing.show_component(listing.named(options.name, options.kind)[0], options.format))
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    """A task; a name that is no task's may be a component's, of several kinds at once."""
+    from ..tasks import catalog
+    from . import listing
+
+    name = options.task
+    if not catalog.is_path(name) and name not in catalog.catalog(options.folder) and (found := listing.named(name)):
+        texts = [listing.show_component(entry, options.format) for entry in found]
+        print("[" + ",\n".join(texts) + "]" if options.format == "json" and len(texts) > 1 else "\n\n".join(texts))
+        return 0
+    from . import describe
+
+    print(describe.show_task(name, options.tier, options.format, folder=options.folder))
+    return 0
+
+
+def _validate(options: argparse.Namespace) -> int:
+    if options.schema:
+        import json
+
+        from ..tasks import load
+
+        print(json.dumps(load.json_schema(), indent=1))
+        return 0
+    from . import validation
+
+    return validation.validate(options.paths, options.format)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from . import compare_tables, comparison, noise, sides
+    from .results import StoreError
+
+    if options.self:
+        from . import progress
+
+        if options.after is not None:
+            raise StoreError("--self measures the noise of one side; leave the second out")
+        side = sides.resolve(options.before, options.results, options.tier)
+        with progress.progress(options.quiet) as notify:
+            found = noise.measure(side, repeats=options.repeats, jobs=options.jobs, notify=notify)
+        print(compare_tables.noise_text(side, found, options.format))
+        return 0
+    if options.after is None:
+        raise StoreError("compare needs a second side; or --self, to measure the noise of one")
+    moved = comparison.between(options.before, options.after, options.results, options.tier, options.folder)
+    print(compare_tables.text(moved, options.format))
+    return 3 if moved.regressed else 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    """The page is written whatever its verdicts are; how they came out is on it."""
+    from pathlib import Path
+
+    from . import provenance, report, suite
+    from .results import Store, StoreError
+
+    planned = suite.plan(_tasks(options), options.tier, seeds=options.seeds, base_seed=options.base_seed)
+    if not Path(options.results).is_dir():
+        raise StoreError(f"there is no results folder {options.results}; `tangentbench leaderboard` makes it")
+    store, code = Store(options.results), provenance.code_digest()
+    found = report.collect(planned, store, suite.lookup(store, code, any_code=options.any_code), code)
+    if not any(item.runs for item in found.tasks):
+        other = "" if options.any_code else ", or --any-code for runs of other code"
+        raise NothingMatched(f"{options.results} has no run of these tasks at this tier; run them first{other}")
+    try:
+        written = report.write(found, Path(options.output), figures=options.figures)
+    except OSError as error:
+        raise CannotDraw(f"cannot write to {options.output}: {error.strerror or error}") from error
+    print(written.page)
+    if written.figures:
+        print(f"{len(written.figures)} figures in {Path(options.output) / 'figures'}")
+    return 0
 
 
 def _run(options: argparse.Namespace, argv: Sequence[str]) -> int:

@@ -36,7 +36,7 @@ def runs(found: Sequence[Run], fmt: str) -> str:
         return tables.render(records, [], "csv")
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in found:
-        groups.setdefault((run.task, _coords(run)), []).append(run)
+        groups.setdefault((run.task, cell_name(run)), []).append(run)
     rows = [{"task": task, "cell": coords, "runs": members} for (task, coords), members in groups.items()]
     columns = [
         Column("task", lambda row: row["task"]),
@@ -78,7 +78,8 @@ def dry_run(planned: Any, store: Store | None, code: str, fmt: str) -> str:
     return tables.render(rows, columns, fmt, footer=footer)
 
 
-def _coords(run: Run) -> str:
+def cell_name(run: Run) -> str:
+    """Where in its task's sweep a run stands."""
     if run.coords:
         return ", ".join(f"{axis.rsplit('.', 1)[-1]}={value}" for axis, value in run.coords.items())
     return f"{run.cell['method']['name']} ({run.role})" if run.role != "claim" else "–"

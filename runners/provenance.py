@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import io
 import os
 import platform
 import re
 import subprocess
 import sys
+import tarfile
+import tempfile
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -57,7 +60,7 @@ class DeviceError(RuntimeError):
     """jax could not say which device it would use."""
 
 
-def code_digest(kind: str | None = None) -> str:
+def code_digest(kind: str | None = None, root: Path | None = None) -> str:
     """16 hex digits naming the code that makes numbers.
 
     Covers the files of `SOURCES`, the versions of `LIBRARIES`, installed plug-ins (versions and sources), the variables
@@ -66,11 +69,12 @@ def code_digest(kind: str | None = None) -> str:
 
     Args:
         kind: the device kind; by default `device_kind()`.
+        root: the folder that holds `models`, `tasks` and `runners`; by default `package_root()`.
 
     Raises:
         DeviceError: the device kind is unknown.
     """
-    parts = [*_hashed(package_root(), SOURCES), *(f"{name} {_version(name)}" for name in LIBRARIES)]
+    parts = [*_hashed(root or package_root(), SOURCES), *(f"{name} {_version(name)}" for name in LIBRARIES)]
     parts += [*_plug_ins(), *(f"{name} {_version(name)}" for name in _DEVICE_PLUG_INS if _version(name))]
     parts += [f"XLA_FLAGS {flag}" for flag in _xla_flags()]
     parts += [f"{name} {os.environ[name].strip().lower()}" for name in NUMERICS if os.environ.get(name, "").strip()]
@@ -107,8 +111,8 @@ def provenance(argv: Sequence[str], kind: str | None = None) -> dict[str, Any]:
         "versions": {name: _version(name) for name in LIBRARIES},
         "python": platform.python_version(),
         "device": kind or device_kind(),
-        "xla_flags": " ".join(map(_without_path, os.environ.get("XLA_FLAGS", "").split())),
-        "argv": [_program(argv[0]), *map(_without_path, argv[1:])] if argv else [],
+        "xla_flags": " ".join(map(without_path, os.environ.get("XLA_FLAGS", "").split())),
+        "argv": [_program(argv[0]), *map(without_path, argv[1:])] if argv else [],
         "plug_ins": sorted({f"{name} {version}" for _, name, version in _entry_points()}),
     }
 
@@ -116,6 +120,33 @@ def provenance(argv: Sequence[str], kind: str | None = None) -> dict[str, Any]:
 def package_root() -> Path:
     """The folder that holds the imported `models`, `tasks` and `runners`."""
     return Path(__file__).resolve().parent.parent
+
+
+def commit_of(revision: str) -> str | None:
+    """The full name of a git revision of the suite's repository; None where there is none, or no repository."""
+    root = _repository()
+    found = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", revision + "^{commit}") if root else None
+    return found.decode().strip() if found else None
+
+
+def code_digest_at(commit: str) -> str | None:
+    """The code digest that a commit of the suite's repository has in this environment; None where it has no sources."""
+    root = _repository()
+    archive = _git(root, "archive", "--format=tar", commit, *_PACKAGE_FOLDERS) if root else None
+    if archive is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder, tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        tar.extractall(folder, filter="data")
+        return code_digest(root=Path(folder))
+
+
+@cache
+def _repository() -> Path | None:
+    """The checkout of the imported sources or, for an installed wheel, the one that is the current folder."""
+    for root in (package_root(), Path.cwd()):
+        if _git(root, "ls-files", "--error-unmatch", "runners/provenance.py") is not None:
+            return root
+    return None
 
 
 @cache
@@ -239,5 +270,6 @@ def _program(name: str) -> str:
     return stem.removesuffix(".exe").removesuffix(".py")
 
 
-def _without_path(word: str) -> str:
+def without_path(word: str) -> str:
+    """The word with the first path in it, and all that follows, replaced by `<path>`."""
     return _PATH.sub("<path>", word)

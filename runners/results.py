@@ -66,7 +66,8 @@ class Store:
         problem = ""
         # a writer may rename the arrays and then the record between our two looks at them
         for pause in (0.0, 0.02, 0.2):
-            time.sleep(pause)
+            if pause:  # to sleep for no time still gives the processor away
+                time.sleep(pause)
             try:
                 text = path.read_bytes()
             except (FileNotFoundError, NotADirectoryError):

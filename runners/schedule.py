@@ -35,7 +35,10 @@ Lane = tuple[Cell, int]
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """Something to show: ``kind`` is start, progress, runs or end; ``fraction`` is of the batch."""
+    """Something to show: ``kind`` is wave, start, progress, runs or end; ``fraction`` is of the batch.
+
+    A wave comes first: ``task`` is its title, ``of`` its batches, ``cells`` and ``lanes`` are those of all of them.
+    """
 
     kind: str
     batch: int
@@ -110,8 +113,9 @@ def execute(
     fresh: bool = False,
     notify: Callable[[Event], None] = lambda event: None,
     crew: Crew | None = None,
+    title: str = "runs",
 ) -> int:
-    """Runs every missing (cell, seed) and returns how many runs were computed.
+    """Runs every missing (cell, seed) and returns how many runs were computed; ``title`` says what they are for.
 
     The worker processes are those of ``crew``, which keeps them and what they compiled, or end with this call.
 
@@ -123,6 +127,8 @@ def execute(
     context = Context(store, code, tier, provenance.provenance(list(argv)), notify)
     if not work:
         return 0
+    lanes = [lane for job in work for lane in job.lanes]
+    notify(Event("wave", 0, len(work), title, len({cell.digest for cell, _ in lanes}), len(lanes)))
     queue, lock = list(reversed(work)), threading.Lock()
     stop = threading.Event()
     computed: list[int] = []

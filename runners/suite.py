@@ -74,9 +74,17 @@ def run_missing(
     """Runs what the store lacks, both waves, and returns how many runs were computed."""
     options = {"code": code, "tier": planned.tier, "argv": argv, "jobs": jobs, "fresh": fresh, "notify": notify}
     with schedule.Crew() as crew:
-        done = schedule.execute(planned.first_wave, store, crew=crew, **options)
+        done = schedule.execute(planned.first_wave, store, crew=crew, title=_first_title(planned), **options)
         scores = second_wave(planned, lookup(store, code))
-        return done + (schedule.execute(scores, store, crew=crew, **options) if scores else 0)
+        if scores:
+            done += schedule.execute(scores, store, crew=crew, title="scoring on the arenas", **options)
+        return done
+
+
+def _first_title(planned: Plan) -> str:
+    opens = [task.leaderboard is not None for task in planned.tasks]
+    words = {"tasks": not all(opens), "tuning for the arenas": any(opens)}
+    return " and ".join(word for word, needed in words.items() if needed)
 
 
 def arenas(planned: Plan, runs: Lookup, code: str | None = None) -> list[Arena]:

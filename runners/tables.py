@@ -18,6 +18,7 @@ from typing import Any
 
 from .arenas import Arena, Row
 from .papers import heading
+from .text_table import Head, layout, measure, styled, wrapped
 from .verdicts import Verdict, verdict_counts
 from .words import interval, number, seconds
 
@@ -38,8 +39,8 @@ Record = Mapping[str, Any]
 class Column:
     """A column of a readable table: its head, the text of a row, and how it is set.
 
-    `style` names the rich style of a row's cell, used on a terminal only. `keep`: never broken over lines;
-    `least`: characters that a breakable column gets at least.
+    `style` names the style of a row's cell, used on a terminal only. `keep`: never broken over lines; `least`:
+    characters that a breakable column gets at least; with 0 its longest word.
     """
 
     title: str
@@ -96,8 +97,8 @@ def leaderboard_table(
     if fmt == "json":
         return json.dumps([asdict(arena) for arena in arenas], indent=1, ensure_ascii=False, allow_nan=False)
     if fmt == "csv":
-        return _csv([_flat(arena, row) for arena in arenas for row in arena.rows])
-    groups = [Group(_arena_title(arena), [(arena, row) for row in arena.rows], _arena_note(arena)) for arena in arenas]
+        return _csv([flat(arena, row) for arena in arenas for row in arena.rows])
+    groups = [Group(_arena_title(arena), [(arena, row) for row in arena.rows], arena_note(arena)) for arena in arenas]
     return _readable(groups, ARENA_COLUMNS, fmt, width, colour)
 
 
@@ -129,7 +130,8 @@ def _arena_title(arena: Arena) -> str:
     return f"{arena.task}: {arena.title} · {arena.metric}{goal}" + (f" · {arena.tier}" if arena.tier else "")
 
 
-def _arena_note(arena: Arena) -> str:
+def arena_note(arena: Arena) -> str:
+    """What a reader of the board has to know: target, budget, reference, marks, and what happened to single methods."""
     reference = f"{arena.reference} at {number(arena.reference_score)}"
     notes = [f"target {number(arena.target)}", f"budget {number(arena.budget)} gradient evaluations"]
     notes += [f"relative to {reference}, frozen"]
@@ -147,7 +149,8 @@ def _arena_note(arena: Arena) -> str:
     return "\n".join(lines)
 
 
-def _rank(pair: tuple[Arena, Row]) -> str:
+def rank(pair: tuple[Arena, Row]) -> str:
+    """The ranks that cannot be excluded: `3`, `1–4`."""
     row = pair[1]
     if row.rank_low is None:
         return "–"
@@ -158,7 +161,12 @@ def _score(pair: tuple[Arena, Row]) -> str:
     row = pair[1]
     if row.score is None:
         return row.state
-    return interval(row.score, row.low, row.high) + ("†" if row.stale else "")
+    return _measured(row.score, row.low, row.high) + ("†" if row.stale else "")
+
+
+def _measured(value: float | None, low: float | None, high: float | None) -> str:
+    """A value with its interval, which a narrow column breaks between the two only."""
+    return interval(value, low, high).replace(", ", ",\u00a0")
 
 
 def _work(pair: tuple[Arena, Row]) -> str:
@@ -183,12 +191,12 @@ def _rate(pair: tuple[Arena, Row]) -> str:
 
 ARENA_COLUMNS = (
     Column("method", lambda pair: pair[1].method, style=lambda pair: "bold" if pair[1].rank_low == 1 else ""),
-    Column("rank", _rank, right=True),
-    Column("score", _score),
+    Column("rank", rank, right=True),
+    Column("score", _score, keep=False, least=0),
     Column("relative", lambda pair: number(pair[1].relative), right=True),
-    Column("work to target", _work, right=True),
+    Column("work to target", _work, right=True, keep=False, least=0),
     Column("time", lambda pair: seconds(pair[1].seconds), right=True),
-    Column("rate", _rate),
+    Column("rate", _rate, keep=False, least=0),
 )
 
 
@@ -205,15 +213,16 @@ def _used(verdict: Verdict) -> str:
 
 
 CLAIM_COLUMNS = (
-    Column("claim", _claim, keep=False, least=30),
-    Column("verdict", lambda v: v.verdict, style=lambda v: COLOURS[v.verdict]),
-    Column("measured", lambda v: interval(v.value, v.low, v.high)),
+    Column("claim", _claim, keep=False, least=28),
+    Column("verdict", lambda v: v.verdict, keep=False, least=0, style=lambda v: COLOURS[v.verdict]),
+    Column("measured", lambda v: _measured(v.value, v.low, v.high), keep=False, least=0),
     Column("expected", lambda v: v.region, keep=False, least=13),
     Column("seeds", _used, right=True),
 )
 
 
-def _flat(arena: Arena, row: Row) -> dict[str, Any]:
+def flat(arena: Arena, row: Row) -> dict[str, Any]:
+    """Every field of one method in one arena, unrounded."""
     shared = {name: value for name, value in asdict(arena).items() if name != "rows"}
     return {**shared, **{name: value for name, value in asdict(row).items()}}
 
@@ -225,40 +234,22 @@ def _readable(
         return "\n\n".join(_markdown(group, columns) for group in groups)
     if fmt != "table":
         raise ValueError(f"got the format {fmt!r}; expected one of {', '.join(FORMATS)}")
-    return _rich(groups, columns, width or _terminal_width(), _wants_colour() if colour is None else colour)
+    return _table(groups, columns, width or _terminal_width(), _wants_colour() if colour is None else colour)
 
 
-def _rich(groups: Sequence[Group], columns: Sequence[Column], width: int, colour: bool) -> str:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    out = io.StringIO()
-    console = Console(file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False, emoji=False)
+def _table(groups: Sequence[Group], columns: Sequence[Column], width: int, colour: bool) -> str:
     shown = _filled(groups, columns)
-    for group in groups:
-        if group.title:
-            console.print(Text(group.title, style="bold"))
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1), expand=False)
-        for column in shown:
-            # columns of all groups line up
-            widest = max((len(column.text(row)) for other in groups for row in other.rows), default=0)
-            table.add_column(
-                column.title,
-                justify="right" if column.right else "left",
-                no_wrap=column.keep,
-                overflow="ellipsis" if column.keep else "fold",
-                min_width=widest if column.keep else min(widest, column.least),
-            )
-        for row in group.rows:
-            table.add_row(*(Text(column.text(row), style=column.style(row)) for column in shown))
-        console.print(table)
-        if group.footer:
-            console.print(Text(group.footer, style="dim"))
-        console.print()
-    lines = [line.rstrip() for line in out.getvalue().splitlines()]
-    return "\n".join(line for line, above in zip(lines, ["", *lines], strict=False) if line or above).rstrip()
+    heads = [Head(column.title, column.right, column.keep, column.least) for column in shown]
+    texts = [[[column.text(row) for column in shown] for row in group.rows] for group in groups]
+    widths = measure(heads, [row for rows in texts for row in rows], width)  # columns of all groups line up
+    lines: list[str] = []
+    for group, rows in zip(groups, texts, strict=True):
+        styles = [[column.style(row) for column in shown] for row in group.rows] if colour else None
+        lines += [styled(line, "bold" if colour else "") for line in wrapped(group.title, width) if line]
+        lines += layout(heads, rows, width, styles, widths)
+        lines += [styled(line, "dim" if colour else "") for line in wrapped(group.footer, width) if line]
+        lines.append("")
+    return "\n".join(lines).rstrip()
 
 
 def _filled(groups: Sequence[Group], columns: Sequence[Column]) -> list[Column]:
@@ -284,7 +275,7 @@ def _markdown_row(cells: Sequence[str]) -> str:
 def _escaped(text: str) -> str:
     for character in "\\|*_<>`":
         text = text.replace(character, "\\" + character)
-    return text.replace("\n", "<br>")
+    return text.replace("\n", "<br>").replace("\u00a0", " ")
 
 
 def _csv(rows: Sequence[Record]) -> str:

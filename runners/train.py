@@ -243,8 +243,8 @@ def _measure(
 
     for label, (value, residual) in began["metrics"].items():
         put(label, value, residual)
-    if "hessian_top" in began and _number(began["hessian_top"][1]) is not None:
-        certificates["learning_rate.critical.residual"] = float(began["hessian_top"][1])
+    if "hessian_top" in began and (share := _number(began["hessian_top"][1] / began["hessian_top"][0])) is not None:
+        certificates["learning_rate.critical.residual"] = share  # of the eigenvalue, hence of the rate
     if trained is None or end is None:
         return None, scalars, certificates, {}
     initial = {label: value for label, value in scalars.items() if value is not None}

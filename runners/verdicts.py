@@ -3,7 +3,8 @@
 A claim **holds** where the interval lies inside its region, **fails** where the two are disjoint, and is **undecided**
 otherwise. A control is the same claim in a setting where it must fail: it is **rejected** where it fails (an exponent
 only on the side and at the distance that `Rejection` says), and **not rejected** otherwise. A seed whose run ended
-without a value, as after divergence, is not dropped: the others alone neither let a claim hold nor reject a control.
+without a value, as after divergence, or with one that is not certified (see `certificates`), is not dropped: the others
+alone neither let a claim hold nor reject a control.
 Everything is answered from stored runs; neither jax nor `scipy.stats` is imported.
 """
 
@@ -13,67 +14,20 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..tasks import registry
 from . import statistics
+from .certificates import uncertified_rate
 from .claim_data import Data, Sample
 from .records import Cell, Lookup
+from .regions import Region, Rejection, region_of
 from .statistics import Interval
 
 LEAST_SEEDS = 3
 """Fewer seeds than this decide nothing."""
 
-WEAK_SLOPE = -0.35
-"""The edge between a quantity that shrinks along a sweep and one that stays: a log-log slope above it is a weak one."""
-
 VERDICTS = ("holds", "fails", "undecided", "rejected", "not rejected")
-
-
-class Region(NamedTuple):
-    """Accepted values, ends included; ±inf where there is no end."""
-
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        if math.isinf(self.low):
-            return f"≤ {self.high:g}"
-        return f"≥ {self.low:g}" if math.isinf(self.high) else f"[{self.low:g}, {self.high:g}]"
-
-    def judge(self, interval: Interval) -> str:
-        """holds, fails or undecided."""
-        if interval.low >= self.low and interval.high <= self.high:
-            return "holds"
-        return "fails" if interval.high < self.low or interval.low > self.high else "undecided"
-
-
-class Rejection(NamedTuple):
-    """Where the whole interval of an exponent's control must lie: above one slope, or below one; the other is None."""
-
-    above: float | None
-    below: float | None
-
-    @classmethod
-    def of(cls, region: Region) -> Rejection:
-        """The rejection that goes with a claim's region.
-
-        Decay (the region is negative) is rejected by a weak or no dependence, above both `WEAK_SLOPE` and the region;
-        staying (the region contains 0) by decay, below both; growth (it is positive) by anything below the region. A
-        steeper decay, or growth of what should stay, does not show that the factor the control changes matters.
-        """
-        if region.high < 0:
-            return cls(max(region.high, WEAK_SLOPE), None)
-        return cls(None, min(region.low, WEAK_SLOPE) if region.low <= 0 else region.low)
-
-    def __str__(self) -> str:
-        return f"rejected > {self.above:g}" if self.above is not None else f"rejected < {self.below:g}"
-
-    def rejects(self, interval: Interval) -> bool:
-        """Whether the whole interval lies there."""
-        if self.above is not None:
-            return interval.low > self.above
-        return self.below is not None and interval.high < self.below
 
 
 @dataclass(frozen=True)
@@ -137,7 +91,7 @@ def exponent(options: Mapping[str, Any], data: Data) -> Measurement:
             raise ValueError("a value is not positive")
         return statistics.loglog_slope(x, values)
 
-    return _by_t(data.estimate([cell for _, cell in points], options["metric"], slope), _region(options))
+    return _by_t(data.estimate([cell for _, cell in points], options["metric"], slope), region_of(options))
 
 
 def monotone(options: Mapping[str, Any], data: Data) -> Measurement:
@@ -148,28 +102,28 @@ def monotone(options: Mapping[str, Any], data: Data) -> Measurement:
     sample = data.estimate(
         [cell for _, cell in points], options["metric"], lambda values: sign * statistics.kendall_tau(x, values)
     )
-    return _by_t(sample, _region(options))
+    return _by_t(sample, region_of(options))
 
 
 def threshold(options: Mapping[str, Any], data: Data) -> Measurement:
     """The metric in one cell; on the log scale the geometric mean, unless a value is not positive."""
     sample = data.estimate([data.cell()], options["metric"], lambda values: values[0])
     logarithmic = options.get("scale") == "log" and all(value > 0 for value in sample.estimates.values())
-    return _by_t(sample, _region(options), "log" if logarithmic else "linear")
+    return _by_t(sample, region_of(options), "log" if logarithmic else "linear")
 
 
 def contrast(options: Mapping[str, Any], data: Data) -> Measurement:
     """First cell minus (or over) the second, paired by seed; ratios are averaged as logarithms."""
     cells = [data.cell(where) for where in options["between"]]
     if options["as"] == "difference":
-        return _by_t(data.estimate(cells, options["metric"], lambda v: v[0] - v[1]), _region(options))
+        return _by_t(data.estimate(cells, options["metric"], lambda v: v[0] - v[1]), region_of(options))
 
     def ratio(values: list[float]) -> float:
         if min(values) <= 0:
             raise ValueError("a value is not positive")
         return values[0] / values[1]
 
-    return _by_t(data.estimate(cells, options["metric"], ratio), _region(options), "log")
+    return _by_t(data.estimate(cells, options["metric"], ratio), region_of(options), "log")
 
 
 def outcome(options: Mapping[str, Any], data: Data) -> Measurement:
@@ -183,16 +137,18 @@ def outcome(options: Mapping[str, Any], data: Data) -> Measurement:
             left_out[seed] = run
         elif run.outcome is None:
             left_out[seed] = "no outcome"
+        elif problem := uncertified_rate(run):
+            left_out[seed] = problem
         else:
             estimates[seed] = float(run.outcome in options["is"])
     interval = statistics.clopper_pearson(int(sum(estimates.values())), len(estimates)) if estimates else None
-    return Measurement(Sample(estimates, left_out), interval, _region(options))
+    return Measurement(Sample(estimates, left_out), interval, region_of(options))
 
 
 def boundary(options: Mapping[str, Any], data: Data) -> Measurement:
     """The phase boundary that bisection found in one cell."""
     sample = data.estimate([data.cell()], options.get("metric") or "boundary", lambda values: values[0])
-    return _by_t(sample, _region(options))
+    return _by_t(sample, region_of(options))
 
 
 def evaluate(task: Any, cells: Iterable[Cell], runs: Lookup, *, code: str | None = None) -> list[Verdict]:
@@ -234,6 +190,8 @@ def _verdict(
 ) -> Verdict:
     control = claim.get("control") is not None
     kind, options = _kind(claims[claim["control"]] if control else claim)
+    if claim.get("between") is not None:
+        options = {**options, "between": claim["between"]}
     data = Data(cells, claim.get("where") or {}, runs)
     reason, measured = "", None
     try:
@@ -246,7 +204,7 @@ def _verdict(
     if measured and not enough:
         reason = f"a verdict needs {LEAST_SEEDS} seeds with a value, got {len(sample.estimates)}"
     interval = measured.interval if measured and enough else None
-    region = measured.region if measured else _region(options)
+    region = measured.region if measured else region_of(options)
     scale = measured.scale if measured else "linear"
     rejection = Rejection.of(region) if control and kind == "exponent" else None
     verdict = region.judge(interval) if interval else "undecided"
@@ -292,14 +250,6 @@ def _kind(claim: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         if claim.get(kind) is not None:
             return kind, claim[kind]
     raise ValueError(f"the claim {claim['id']} has none of the kinds {', '.join(kinds)}")
-
-
-def _region(options: Mapping[str, Any]) -> Region:
-    if options.get("within") is not None:
-        return Region(*options["within"])
-    if options.get("at_least") is not None:
-        return Region(options["at_least"], math.inf)
-    return Region(-math.inf, options["at_most"])
 
 
 def _by_t(sample: Sample, region: Region, scale: str = "linear") -> Measurement:

@@ -25,9 +25,12 @@ Coords = Sequence[Mapping[str, Any]]
 
 @dataclass
 class _Reader:
+    """``places`` takes what is wrong with coordinates: the report, or, where cells are not known, nothing."""
+
     report: Report
+    places: Report
     coords: Coords
-    labels: frozenset[str]
+    labels: frozenset[str] | None
     bisects: bool
 
     # -- coordinates --------------------------------------------------------------------------------------------------
@@ -49,7 +52,7 @@ class _Reader:
             if not values:
                 known = self.axes()
                 hint = did_you_mean(axis, known) if known else "the task has no sweep"
-                self.report.add(mark, f"'{axis}' is not swept", hint)
+                self.places.add(mark, f"'{axis}' is not swept", hint)
                 return None
             items = given.value if isinstance(given.value, list) else [given]
             chosen = [self._value(axis, item, values) for item in items]
@@ -62,7 +65,7 @@ class _Reader:
         wanted = item.value
         if wanted in ENDS and isinstance(wanted, str) and wanted not in values:
             if not all(map(_is_number, values)):
-                self.report.add(item, f"'{axis}' has values that are no numbers: none is {wanted}", _listed(values))
+                self.places.add(item, f"'{axis}' has values that are no numbers: none is {wanted}", _listed(values))
                 return None
             return (max(values) if wanted == "largest" else min(values),)
         for value in values:
@@ -70,7 +73,7 @@ class _Reader:
                 return (value,)
         what = describe(item)
         hint = did_you_mean(wanted, map(str, values)) if isinstance(wanted, str) else ""
-        self.report.add(item, f"'{axis}' never has the value {what}", hint or _listed(values))
+        self.places.add(item, f"'{axis}' never has the value {what}", hint or _listed(values))
         return None
 
     def select(self, where: Mapping[str, Sequence[Any]]) -> Coords:
@@ -78,10 +81,11 @@ class _Reader:
 
     # -- checks -------------------------------------------------------------------------------------------------------
 
-    def one_cell(self, node: Node, where: Mapping[str, Sequence[Any]], what: str = "the claim") -> None:
+    def one_cell(self, node: Node, where: Mapping[str, Sequence[Any]], what: str = "the claim") -> bool:
         found = self.select(where)
         if len(found) != 1:
-            self.report.add(node, f"{what} selects {len(found)} cells, must be one", self._narrow(found, where))
+            self.places.add(node, f"{what} selects {len(found)} cells, must be one", self._narrow(found, where))
+        return len(found) == 1
 
     def _narrow(self, found: Coords, where: Mapping[str, Any], along: str = "") -> str:
         free = [a for a in self.axes() if a != along and len({repr(c.get(a)) for c in found}) > 1]
@@ -96,40 +100,49 @@ class _Reader:
         if not values:
             known = self.axes()
             hint = did_you_mean(axis, known) if known else "the task has no sweep"
-            self.report.add(along, f"'{axis}' is not swept", hint)
+            self.places.add(along, f"'{axis}' is not swept", hint)
             return
         if not all(map(_is_number, values)):
-            self.report.add(along, f"'{axis}' has values that are no numbers", _listed(values))
+            self.places.add(along, f"'{axis}' has values that are no numbers", _listed(values))
             return
         found = self.select(where)
         here = {c[axis] for c in found}
         if len(found) > len(here):
             message = f"the claim selects {len(found)} cells for {len(here)} values of {axis}, must be one each"
-            self.report.add(node, message, self._narrow(found, where, axis))
+            self.places.add(node, message, self._narrow(found, where, axis))
         elif len(here) < least:
-            self.report.add(along, f"{len(here)} points along {axis}; at least {least} are needed")
+            what = f"{len(here)} points along {axis}; at least {least} are needed"
+            self.places.add(along, what, f"add values to the axis in `sweep`, or to `where` if that narrows {axis}")
         elif least > 2 and min(here) <= 0:
-            self.report.add(along, f"{axis} has values that are not positive: it has no logarithm")
+            self.places.add(along, f"{axis} has values that are not positive: it has no logarithm")
 
     def metric(self, node: Node | None) -> None:
-        if node is not None and isinstance(node.value, str) and node.value not in self.labels:
+        if (
+            self.labels is not None
+            and node is not None
+            and isinstance(node.value, str)
+            and node.value not in self.labels
+        ):
             listed = did_you_mean(node.value, self.labels, otherwise="add it to metrics")
             self.report.add(node, f"the task does not measure '{node.value}'", listed)
 
 
-def read(node: Node | None, report: Report, coords: Coords, labels: frozenset[str], bisects: bool) -> list[Claim]:
+def read(
+    node: Node | None, report: Report, coords: Coords | None, labels: frozenset[str] | None, bisects: bool
+) -> list[Claim]:
     """The claims of a task; what is wrong with them goes into the report.
 
     Args:
         node: the list of claims.
         report: collects the problems.
-        coords: sweep coordinates of every cell.
-        labels: what the task measures, `boundary` included if it bisects.
+        coords: sweep coordinates of every cell; ``None`` where a broken sweep leaves them unknown.
+        labels: what the task measures, `boundary` included if it bisects; ``None`` where its metrics are broken.
         bisects: whether the task searches for a boundary.
     """
     if node is None or not isinstance(node.value, list):
         return []  # a wrong type is reported by the task's own schema
-    reader = _Reader(report, coords, labels, bisects)
+    places = Report(report.file) if coords is None else report
+    reader = _Reader(report, places, coords or (), labels, bisects)
     items = [item for item in node.value if isinstance(item.value, dict)]
     named = _by_id(items, report)
     return [claim for item in items if (claim := _claim(item, named, reader)) is not None]
@@ -152,16 +165,19 @@ def _claim(item: Node, named: Mapping[str, Node], reader: _Reader) -> Claim | No
     report, kinds = reader.report, registry.table("claim")
     given = [key for key in item.value if key in kinds]
     head = Node({k: v for k, v in item.value.items() if k not in kinds}, item.mark)
+    misspelt = False
     for key, (mark, _) in head.value.items():
         if key not in Claim.model_fields:
-            report.add(mark, f"unknown key '{key}'", did_you_mean(key, [*Claim.model_fields, *kinds]))
+            hint = did_you_mean(key, [*Claim.model_fields, *kinds])
+            misspelt |= any(f"'{kind}'" in hint for kind in (*kinds, "control"))
+            report.add(mark, f"unknown key '{key}'", hint)
     claim = report.model(Claim, Node({k: v for k, v in head.value.items() if k in Claim.model_fields}, item.mark))
     control = item.get("control")
     if control is not None:
         kind_item = _controlled(control, given, item, named, report)
     else:
         kind_item = item
-        if not given:
+        if not given and not misspelt:
             known = ", ".join(kinds)
             report.add(item, "the claim has no kind", f"add one of {known}, or `control: id` for a control")
     if len(given) > 1:
@@ -170,27 +186,46 @@ def _claim(item: Node, named: Mapping[str, Node], reader: _Reader) -> Claim | No
     kind = next((key for key in (kind_item.value if kind_item else ()) if key in kinds), None)
     if kind_item is None or kind is None:
         return None
-    if control is not None and _cells_of(item) == _cells_of(kind_item):
-        what = f"the control selects the same cells as '{control.value}', the claim it controls"
-        report.add(item.get("where") or item, what, "change one factor in `where`")
     body = kind_item.value[kind][1]
+    pair = _own_pair(item, kind, report)
+    sides = pair or body.get("between")
+    if control is not None and _cells_of(item, sides) == _cells_of(kind_item, body.get("between")):
+        what = f"the control selects the same cells as '{control.value}', the claim it controls"
+        report.add(pair or item.get("where") or item, what, "change one factor in `where`")
     options = _options(kind, body, report)
     where = reader.place(item.get("where"))
-    if options is None or where is None:
+    if options is None or where is None or (claim is None and pair is not None):
         return None
-    between = _check(kind, body, options, where, reader, at=item if control is not None else body)
+    between = _check(kind, body, where, reader, sides, item if control and not pair else None)
     if claim is None:
         return None
+    if control is not None:
+        return Claim.model_validate({**claim.model_dump(), "where": _flat(where), "between": between if pair else None})
     body_data = options.model_dump(mode="json", by_alias=True) | ({} if between is None else {"between": between})
-    flat = {axis: values[0] if len(values) == 1 else values for axis, values in where.items()}
-    own = {} if control is not None else {kind: body_data}
-    return Claim.model_validate({**claim.model_dump(), "where": flat, **own})
+    return Claim.model_validate({**claim.model_dump(), "where": _flat(where), kind: body_data})
 
 
-def _cells_of(item: Node) -> dict[str, Any]:
-    """A claim's ``where`` as the file gives it."""
+def _flat(place: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """Coordinates as a file gives them: a single value without its list."""
+    return {axis: values[0] if len(values) == 1 else values for axis, values in place.items()}
+
+
+def _cells_of(item: Node, pair: Node | None) -> tuple[Any, list[str]]:
+    """A claim's ``where`` as the file gives it, and the two cells it compares, if it does, in any order."""
     where = item.get("where")
-    return {} if where is None else where.plain()
+    sides = pair.value if pair is not None and isinstance(pair.value, list) else []
+    return {} if where is None else where.plain(), sorted(repr(side.plain()) for side in sides)
+
+
+def _own_pair(item: Node, kind: str, report: Report) -> Node | None:
+    """The two cells that the control of a contrast gives itself."""
+    pair = item.get("between")
+    if pair is None or (kind == "contrast" and item.get("control") is not None):
+        return pair
+    what = "only the control of a contrast has a `between` of its own"
+    hint = "put it into the contrast" if kind == "contrast" else "remove it"
+    report.add(item.place(("between",), key=True), what, hint)
+    return None
 
 
 def _controlled(control: Node, given: list[str], item: Node, named: Mapping[str, Node], report: Report) -> Node | None:
@@ -221,15 +256,20 @@ def _options(kind: str, body: Node, report: Report) -> Any:
 
 
 def _check(
-    kind: str, body: Node, options: Any, where: dict[str, list[Any]], reader: _Reader, at: Node
+    kind: str, body: Node, where: dict[str, list[Any]], reader: _Reader, pair: Node | None, control: Node | None
 ) -> list[dict[str, Any]] | None:
-    """The kind's own rules; returns the resolved sides of a contrast."""
+    """The kind's own rules; returns the resolved sides of a contrast.
+
+    pair: the sides of a contrast. control: where to report what is wrong with the cells of a control, whose kind stands
+    elsewhere.
+    """
+    at = control or body
     reader.metric(body.get("metric"))
     along = body.get("along")
     if along is not None:
         reader.per_value(at, along, where, least=3 if kind == "exponent" else 2)
     elif kind == "contrast":
-        return _sides(body, where, reader, at)
+        return None if pair is None else _sides(pair, where, reader, control)
     elif kind == "boundary" and not reader.bisects:
         reader.report.add(body, "a boundary claim needs a search", "add `bisect: …` to the task")
     else:
@@ -237,21 +277,24 @@ def _check(
     return None
 
 
-def _sides(body: Node, where: dict[str, list[Any]], reader: _Reader, at: Node) -> list[dict[str, Any]] | None:
+def _sides(
+    pair: Node, where: dict[str, list[Any]], reader: _Reader, control: Node | None
+) -> list[dict[str, Any]] | None:
     sides = []
-    for index, node in enumerate(body.value["between"][1].value):
+    for index, node in enumerate(pair.value):
         side = reader.place(node)
         if side is None:
             return None
         both = where.keys() & side.keys()
         if both:
             axis = next(axis for axis in side if axis in both)
-            reader.report.add(node.place((axis,), key=True), f"'{axis}' is in `where` too", "give it in one place")
+            reader.places.add(node.place((axis,), key=True), f"'{axis}' is in `where` too", "give it in one place")
             return None
-        reader.one_cell(node if at is body else at, {**where, **side}, f"the {('first', 'second')[index]} side")
-        sides.append({axis: values[0] if len(values) == 1 else values for axis, values in side.items()})
+        if not reader.one_cell(control or node, {**where, **side}, f"the {('first', 'second')[index]} side"):
+            return None
+        sides.append(_flat(side))
     if sides[0] == sides[1]:
-        reader.report.add(body.value["between"][1], "both sides are the same cell")
+        reader.places.add(pair, "both sides are the same cell", "give them different coordinates")
     return sides
 
 

@@ -9,7 +9,7 @@ is an error. The event stream is consumed step by step, so depth and size are bo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import yaml
 
 from .problem import Problem, TaskFileError
+from .yaml_errors import in_words
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
@@ -68,6 +69,15 @@ class Node:
             node = node.get(key) if node else None
         return node
 
+    def path(self, loc: Iterable[str | int]) -> Keys:
+        """The part of a pydantic location that exists in the document; it also names branches of unions."""
+        node, path = self, ()
+        for step in loc:
+            child = node.get(step)
+            if child is not None:
+                node, path = child, (*path, step)
+        return path
+
     def place(self, path: Keys, *, key: bool = False) -> Mark:
         """Mark of the value (or of the key) at ``path``, else of its nearest ancestor that exists."""
         node, mark = self, self.mark
@@ -94,6 +104,11 @@ def positions(root: Node) -> dict[Keys, tuple[Mark, Mark]]:
                 yield from walk(child, (*path, index))
 
     return dict(walk(root, ()))
+
+
+def marks(root: Node) -> set[Mark]:
+    """Every place in a tree, keys included."""
+    return {root.mark} | {mark for both in positions(root).values() for mark in both}
 
 
 def read(path: str | Path, shown: str | None = None) -> Node:
@@ -170,11 +185,8 @@ class _Composer:
         try:
             root = self._documents(events)
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            where = Mark(mark.line + 1, mark.column + 1) if mark else Mark(1, 1)
-            reason = " ".join(filter(None, (error.context, error.problem))).replace("\n", " ")
-            hint = "put text with special characters in quotes" if "cannot start any token" in reason else ""
-            raise TaskFileError([*self.problems, self._problem(where, f"not valid YAML: {reason}", hint)]) from None
+            line, col, message, hint = in_words(error, self.text)
+            raise TaskFileError([*self.problems, self._problem(Mark(line, col), message, hint)]) from None
         except yaml.YAMLError as error:
             reason = str(error).splitlines()[0]
             raise TaskFileError([*self.problems, self._problem(Mark(1, 1), f"not valid YAML: {reason}")]) from None
@@ -209,7 +221,8 @@ class _Composer:
                 self._note(mark, f"anchor '&{anchor}' is defined twice")
             self.anchors[anchor] = None
         if event.tag is not None:
-            self._note(mark, f"tag '{event.tag}' is not allowed", "task files are plain data: remove the tag")
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+            self._note(mark, f"tag '{tag}' is not allowed", "task files are plain data: remove the tag")
         self._count(1, mark)
         if isinstance(event, yaml.ScalarEvent):
             node, size = self._scalar(event, mark), 1

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+COMPONENTS = ("dataset", "model", "method")  # sections of a task file that name an entry and its options
 METHOD_GRID_POINTS = 6  # every method is tuned on as many points as every other
 
 
@@ -90,9 +91,15 @@ class MetricEntry(Entry):
         cost: what one evaluation costs.
         reduce: how a scheduled curve becomes one number: last | max | min.
         needs: arrays and curves that the runner must keep for it; the label of a scheduled metric that must be listed.
+        of: the option that names a further curve it reads; empty for none.
         requires: what the task must offer: validation | test | classification | agop | single_example | blocks |
-            network (no expansion) | recursion (a model with a closed recursion on one example) | full_batch |
-            every_step (record.every is 1) | bisect.
+            chain (of dense layers) | network (no expansion) | recursion (a model with a closed recursion on one
+            example) | full_batch | every_step (record.every is 1) | bisect.
+        tolerance: the largest residual, as a share of the value, with which a value is evidence for a claim or an
+            arena; None for a metric without a certificate, or one whose value may vanish.
+        margin: the share of its size, and
+        negligible: the amount in its unit, by which together it may move between two commits as if it had not moved;
+            `negligible` is for sizes that mean nothing any more: rounding, or one example in hundreds.
     """
 
     unit: str = "1"
@@ -102,7 +109,11 @@ class MetricEntry(Entry):
     cost: str = "one prediction"
     reduce: str = "last"
     needs: tuple[str, ...] = field(default=())
+    of: str = ""
     requires: tuple[str, ...] = field(default=())
+    tolerance: float | None = None
+    margin: float = 0.05
+    negligible: float = 0.0
 
 
 RUNNER_KEEPS = frozenset({"kernel0", "batch_loss_before", "batch_loss_after", "batch_critical_rate"})

@@ -7,17 +7,17 @@ a `TaskFileError`. No jax, no numpy: `list`, `show` and `validate` start at once
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from . import arena_rules, registry, sweep
 from . import claims as claim_reader
-from . import registry, sweep
 from .catalog import catalog, id_of, is_path, matching, suite
 from .catalog import shown as shown_path
 from .cells import Draft, SeedError, build, seeds_of, tune_seeds
 from .document import Node, read
-from .merge import merge, without
+from .merge import DEFAULT_TIER, merge, without
 from .problem import Problem, TaskFileError, did_you_mean
 from .registry import UnknownName
 from .report import Report, describe
@@ -27,11 +27,10 @@ from .spec import TIERS, Cell, Claim, Leaderboard, Paper, TaskSpec
 from .task_file import FIXED, TaskFile
 
 __all__ = [
-    "Problem", "SeedError", "Task", "TaskFileError", "UnknownName", "catalog", "cells", "find", "json_schema",
-    "load_task", "score_cell", "suite",
+    "Problem", "SeedError", "Task", "TaskFileError", "UnknownName", "catalog", "cells", "check", "find", "json_schema",
+    "load_task", "load_tiers", "score_cell", "suite",
 ]  # fmt: skip
 
-DEFAULT_TIER = "laptop"
 LEAST_SEEDS = 3  # with fewer no claim can be decided
 
 
@@ -100,25 +99,65 @@ def find(patterns: Iterable[str] = (), tier: str = DEFAULT_TIER, folder: str | P
 # -- loading ----------------------------------------------------------------------------------------------------------
 
 
-def load_task(path_or_id: str | Path, tier: str = DEFAULT_TIER, folder: str | Path | None = None) -> Task:
-    """The task of an id or a file, at a tier.
+def load_task(
+    path_or_id: str | Path,
+    tier: str = DEFAULT_TIER,
+    folder: str | Path | None = None,
+    known: dict[str, Path] | None = None,
+) -> Task:
+    """The task of an id or a file, at a tier; ``known``: every task with its file, if they have been found already.
 
     Raises:
         TaskFileError: everything that is wrong with the file, at any tier.
         UnknownName: no task has this id, or there is no such tier.
     """
+    return _load(*_found(path_or_id, catalog(folder) if known is None else known), tier)
+
+
+def load_tiers(path_or_id: str | Path, folder: str | Path | None = None) -> dict[str, Task]:
+    """The task of an id or a file at every tier; raises what `load_task` raises."""
+    return _tiers(*_found(path_or_id, catalog(folder)), TIERS)
+
+
+def _found(path_or_id: str | Path, known: dict[str, Path]) -> tuple[str | Path, str, str]:
+    """(file, the file as shown, id) of a task."""
     name = str(path_or_id)
-    known = catalog(folder)
-    if isinstance(path_or_id, Path) or is_path(name):
-        return _load(name, name, id_of(name, known) if is_path(name) else path_or_id.stem, tier)  # pyright: ignore
+    if is_path(name):
+        return name, name, id_of(name, known)
+    if isinstance(path_or_id, Path):
+        return name, name, path_or_id.stem
     if name not in known:
-        raise UnknownName("task", name, known)
-    return _load(known[name], shown_path(known[name]), name, tier)
+        error = UnknownName("task", name, known)
+        if family := [other for other in known if other.startswith(name.rstrip("/") + "/")]:
+            error.suggestion = f"it is a family: {', '.join(family)}"
+        raise error
+    return known[name], shown_path(known[name]), name
 
 
-def _load(path: str | Path, shown: str, name: str, tier: str, tiers: tuple[str, ...] = TIERS) -> Task:
+def check(names: Iterable[str]) -> list[tuple[str, Problem]]:
+    """Everything that is wrong with tasks given by id or path, at every tier, each with the name it was found under."""
+    known = catalog()
+    problems: list[tuple[str, Problem]] = []
+    for name in names:
+        try:
+            load_task(name, known=known)
+        except TaskFileError as error:
+            problems += [(name, problem) for problem in error.problems]
+        except UnknownName as error:
+            problems.append((name, Problem(name, 0, 0, error.args[0], error.suggestion)))
+    return problems
+
+
+def _load(path: str | Path, shown: str, name: str, tier: str, checked: tuple[str, ...] = TIERS) -> Task:
     if tier not in TIERS:
         raise UnknownName("tier", tier, TIERS)
+    return _tiers(path, shown, name, (tier,), checked)[tier]
+
+
+def _tiers(
+    path: str | Path, shown: str, name: str, wanted: tuple[str, ...], checked: tuple[str, ...] = TIERS
+) -> dict[str, Task]:
+    """The task at some tiers, after checking those and others."""
     root = read(path, shown)
     report = Report(shown)
     overrides = _overrides(root, report)
@@ -126,15 +165,16 @@ def _load(path: str | Path, shown: str, name: str, tier: str, tiers: tuple[str, 
     base = without(root, "tiers")
     tasks: dict[str, Task | None] = {}
     for each in TIERS:
-        if each in overrides and each in tiers:
+        if each in overrides and each in checked:
             tasks[each] = _at_tier(merge(base, overrides[each]), root, name, each, resolver)
-    if tier not in overrides or len(overrides) < len(tiers):
-        plain = _at_tier(base, root, name, tier, resolver)
-        tasks.setdefault(tier, plain)
+    plain = [each for each in wanted if each not in overrides]
+    if plain or len(overrides) < len(checked):
+        # claims need less of smoke than of the others
+        label = next((each for each in plain if each != "smoke"), (plain or wanted)[0])
+        task = _at_tier(base, root, name, label, resolver)
+        tasks |= {each: task and replace(task, tier=each) for each in plain}
     report.stop()
-    task = tasks[tier]
-    assert task is not None
-    return task
+    return {each: task for each in wanted if (task := tasks[each]) is not None}
 
 
 def _overrides(root: Node, report: Report) -> dict[str, Node]:
@@ -174,7 +214,8 @@ def _at_tier(merged: Node, root: Node, name: str, tier: str, resolver: Resolver)
     """The task at one tier; ``None`` after reporting what is wrong."""
     report = resolver.report
     before = len(report.problems)
-    points = sweep.points(merged.get("sweep"), report)
+    swept = merged.get("sweep")
+    points = sweep.points(swept, report)
     first = sweep.apply(merged, points[0])
     spec = report.model(TaskFile, first)
     arena = merged.get("leaderboard")
@@ -182,17 +223,23 @@ def _at_tier(merged: Node, root: Node, name: str, tier: str, resolver: Resolver)
     if arena is None:
         _need_method(first, points, merged, report)
     else:
-        _check_arena(merged, board, report)
+        arena_rules.check_arena(merged, board, report)
     drafts = resolver.drafts(merged, points if arena is None else [()], board) if arena is None or board else []
+    if arena is None:
+        resolver.check_base(merged, points[0])
     labels = _labels(merged)
     bisects = first.get("bisect") is not None
     coords = [{setting.axis: setting.coord for setting in point} for point in points]
-    known = frozenset(labels.keys() | ({"boundary"} if bisects else set()))
-    claims = claim_reader.read(merged.get("claims"), report, coords, known, bisects)
+    measured = merged.get("metrics")  # where they are broken, nothing more is said of their names
+    usable = measured is None or not report.at(measured)
+    known = frozenset(labels.keys() | ({"boundary"} if bisects else set())) if usable else None
+    # a broken sweep is one mistake: what claims say of its values is checked when it is mended
+    cells_known = not any(report.at(node) for node in (swept, first.get("bisect")) if node is not None)
+    claims = claim_reader.read(merged.get("claims"), report, coords if cells_known else None, known, bisects)
     if spec is not None and claims and tier != "smoke":
         _enough_seeds(merged, spec, report)
-    if board is not None:
-        _check_board(merged, board, labels, report)
+    if board is not None and usable:
+        arena_rules.check_board(merged, board, labels, report)
     if len(report.problems) > before or spec is None:
         return None
     return Task(name, report.file, tier, spec, tuple(claims), tuple(drafts))
@@ -218,52 +265,6 @@ def _need_method(first: Node, points: list[sweep.Point], merged: Node, report: R
     if any(node is not None and node.value != 0 for node in steps):
         hint = "add `method: {name: gd, …}`, or set stop.steps to 0"
         report.add(steps[0] or merged, "missing key 'method'", hint)
-
-
-def _check_arena(merged: Node, board: Leaderboard | None, report: Report) -> None:
-    """What an arena decides itself must not be given."""
-    reasons = {
-        "method": "every registered method competes in an arena",
-        "sweep": "an arena is one cell per method",
-        "bisect": "an arena searches no boundary",
-        "claims": "an arena ranks methods; its cells belong to no claim",
-    }
-    for key, reason in reasons.items():
-        if merged.get(key) is not None:
-            place = merged.place((key,), key=True)
-            report.add(place, f"'{key}' is not allowed beside `leaderboard`: {reason}", "remove it")
-    if merged.at(("stop", "steps")) is not None:
-        place = merged.place(("stop", "steps"), key=True)
-        report.add(place, "'steps' is not allowed in an arena: the budget decides", "remove it")
-    reference = merged.at(("leaderboard", "reference", "method"))
-    known = registry.table("method")
-    if board is not None and reference is not None and board.reference.method not in known:
-        what = f"unknown method '{board.reference.method}'"
-        report.add(reference, what, did_you_mean(board.reference.method, known))
-
-
-def _check_board(merged: Node, board: Leaderboard, labels: dict[str, str], report: Report) -> None:
-    for key in ("metric", "validation_metric"):
-        label = getattr(board, key)
-        if label not in labels:
-            hint = did_you_mean(label, labels, otherwise="add it to metrics")
-            report.add(merged.place(("leaderboard", key)), f"the task does not measure '{label}'", hint)
-    fit = [label for label, name in labels.items() if _of_validation(name)]
-    name = labels.get(board.validation_metric)
-    if name in registry.table("metric") and board.validation_metric not in fit:
-        measured = "" if name == board.validation_metric else f", which is {name}"
-        report.add(
-            merged.place(("leaderboard", "validation_metric")),
-            f"validation_metric is '{board.validation_metric}'{measured}: methods are tuned on the validation "
-            "set only, never on the training or the test set",
-            f"write {' or '.join(fit)}" if fit else "write validation_loss, and add it to metrics",
-        )
-
-
-def _of_validation(metric: str) -> bool:
-    """Whether a metric is measured on the validation set alone."""
-    entry = registry.table("metric").get(metric)
-    return entry is not None and "validation" in entry.requires and "test" not in entry.requires
 
 
 def _enough_seeds(merged: Node, spec: TaskSpec, report: Report) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from .document import Keys, Mark, Node
 
-__all__ = ["from_plain", "merge", "put", "without"]
+__all__ = ["DEFAULT_TIER", "from_plain", "merge", "put", "without"]
+
+DEFAULT_TIER = "laptop"  # the tier that a file's own values describe, unless it overrides them
 
 
 def merge(base: Node | None, over: Node, path: Keys = ()) -> Node:

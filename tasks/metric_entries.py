@@ -13,6 +13,18 @@ from .entry import MetricEntry
 SNAPSHOT = ("end", "start", "schedule")
 ONCE = ("start", "end", "schedule")
 
+# Tolerances, as shares of the value.
+EIGENVALUE = 0.02  # moves a log-log slope over one decade by less than 0.01
+RATE = 1e-3  # the unit in which rates are given: boundaries are claimed within 2%
+BRACKET = 0.01  # half of the 2%
+SUPREMUM = 0.05  # where the search for a worst direction ends
+
+# Amounts that mean nothing, in the metric's own unit (`MetricEntry.negligible`).
+ROUNDING = 1e-9  # of what is exact in theory, or of a loss beside its start
+COSINE = 0.005
+EXAMPLES = 0.005  # share of examples
+EVENT = 0.5  # of a count
+
 
 def _metric(module: str, name: str, summary: str, definition: str, source: str, **rest: Any) -> MetricEntry:
     options = rest.pop("options", "")
@@ -32,6 +44,25 @@ def _state(name: str, summary: str, definition: str, source: str, **rest: Any) -
     return _metric("state", name, summary, definition, source, **{"at": SNAPSHOT, **rest})
 
 
+def _convexity(name: str, summary: str, definition: str, **rest: Any) -> MetricEntry:
+    return _metric("convexity", name, summary, definition, "arXiv 2209.15106", **{"at": ONCE, **rest})
+
+
+def _projection(name: str, summary: str, definition: str) -> MetricEntry:
+    return _metric(
+        "projections",
+        name,
+        summary,
+        definition,
+        "arXiv 2306.04815, loss decomposition",
+        unit="loss",
+        at=("schedule", "end", "start"),
+        cost="one kernel and a Krylov space",
+        options="ProjectionOptions",
+        negligible=ROUNDING,
+    )
+
+
 def _series(name: str, summary: str, definition: str, source: str, **rest: Any) -> MetricEntry:
     return _metric("series", name, summary, definition, source, at=("series",), cost="nothing", **rest)
 
@@ -48,6 +79,7 @@ def _split_metrics() -> list[MetricEntry]:
                 unit="loss",
                 direction="lower",
                 requires=requires,
+                negligible=ROUNDING,
             ),
             _state(
                 f"{split}_error",
@@ -56,6 +88,7 @@ def _split_metrics() -> list[MetricEntry]:
                 "arXiv 2306.04815, test error",
                 direction="lower",
                 requires=("classification", *requires),
+                negligible=EXAMPLES,
             ),
         ]
     return entries
@@ -80,6 +113,7 @@ METRICS = {
             unit="output^2 / weight^2",
             cost="one kernel and Lanczos",
             options="LanczosOptions",
+            tolerance=EIGENVALUE,
         ),
         _state(
             "kernel_change",
@@ -90,6 +124,7 @@ METRICS = {
             reduce="max",
             cost="one kernel",
             needs=("kernel0",),
+            negligible=1e-6,  # of float32 kernels
         ),
         _state(
             "critical_rate",
@@ -100,6 +135,7 @@ METRICS = {
             at=("start",),
             cost="Lanczos on Hessian-vector products",
             options="HessianOptions",
+            tolerance=RATE,
         ),
         _state(
             "kernel_critical_rate",
@@ -110,6 +146,7 @@ METRICS = {
             at=ONCE,
             cost="one kernel and Lanczos",
             options="LanczosOptions",
+            tolerance=EIGENVALUE,
         ),
         _state(
             "hessian_norm",
@@ -120,6 +157,7 @@ METRICS = {
             at=ONCE,
             cost="Lanczos on Hessian-vector products per example",
             options="PredictorHessianOptions",
+            tolerance=EIGENVALUE,
         ),
         _state(
             "sharpness",
@@ -129,6 +167,67 @@ METRICS = {
             unit="loss / weight^2",
             cost="Lanczos on Hessian-vector products",
             options="HessianOptions",
+            tolerance=EIGENVALUE,
+        ),
+        _convexity(
+            "average_gradient_norm",
+            "Norm of the predictor's average gradient",
+            "min over records of ||g||_2, g = (1/(n c)) sum_{i,k} grad_w f_k(w; x_i)",
+            unit="output / weight",
+            reduce="min",
+            cost="one gradient",
+        ),
+        _convexity(
+            "pl_constant",
+            "Polyak-Lojasiewicz constant along the run",
+            "min over records of ||grad L||^2 / (2 L)",
+            unit="loss / weight^2",
+            reduce="min",
+            cost="one gradient",
+        ),
+        _convexity(
+            "hessian_norm_max",
+            "Largest spectral norm of the predictor's Hessian over the training set",
+            "h = max over examples and outputs of ||grad_w^2 f_k(w; x_i)||_2",
+            unit="output / weight^2",
+            cost="Lanczos on Hessian-vector products per example",
+            options="LargestHessianOptions",
+            tolerance=EIGENVALUE,
+        ),
+        _convexity(
+            "convexity_constant",
+            "Lower bound of the curvature in the cone around the average gradient",
+            "nu kappa^2 ||g||^2 - sqrt(2 nu L) h, nu = s n c (2 for mse with one output)",
+            unit="loss / weight^2",
+            direction="higher",
+            cost="Lanczos on Hessian-vector products per example",
+            options="ConvexityOptions",
+        ),
+        _convexity(
+            "restricted_curvature",
+            "Smallest curvature found in the cone around the average gradient",
+            "min over tried d, |cos(d, g)| >= kappa, |d| = radius, of "
+            "2 [L(w + d) - L(w) - <grad L, d>] / |d|^2, over nu kappa^2 ||g||^2",
+            direction="higher",
+            cost="Lanczos on products with the loss Hessian",
+            options="RestrictedCurvatureOptions",
+        ),
+        _convexity(
+            "orthogonal_curvature",
+            "Smallest curvature found orthogonally to the average gradient",
+            "as restricted_curvature, over d orthogonal to g; the same unit",
+            cost="Lanczos on products with the loss Hessian",
+            options="OrthogonalCurvatureOptions",
+        ),
+        _convexity(
+            "restricted_curvature_margin",
+            "Smallest curvature found in the cone, less its lower bound",
+            "min over tried d in the cone of the curvature - (nu kappa^2 ||g||^2 - sqrt(2 nu L) h), h over the step to "
+            "the minimiser",
+            unit="loss / weight^2",
+            direction="higher",
+            cost="Lanczos on products with the loss Hessian, and per example",
+            options="RestrictedCurvatureOptions",
         ),
         _state(
             "linearization_error",
@@ -140,6 +239,7 @@ METRICS = {
             cost="projected ascent from several starts",
             options="WorstDirectionOptions",
             requires=("network",),
+            tolerance=SUPREMUM,
         ),
         _state(
             "quadratic_error",
@@ -151,6 +251,7 @@ METRICS = {
             cost="projected ascent from several starts",
             options="WorstDirectionOptions",
             requires=("network",),
+            tolerance=SUPREMUM,
         ),
         _state(
             "multilinear_error",
@@ -163,6 +264,7 @@ METRICS = {
             cost="projected ascent from several starts",
             options="MultilinearErrorOptions",
             requires=("network", "blocks"),
+            tolerance=SUPREMUM,
         ),
         _state(
             "agop_alignment",
@@ -172,6 +274,30 @@ METRICS = {
             direction="higher",
             cost="one input Jacobian per example",
             requires=("agop",),
+            negligible=COSINE,
+        ),
+        _state(
+            "feature_alignment",
+            "Cosine between a layer's weights and the average gradient outer product of its input",
+            "tr(G^T W^T W) / (||G||_F ||W^T W||_F), G = (1/n) sum_{i,k} g g^T with g the gradient of output k at train "
+            "input i with respect to the layer's input",
+            "arXiv 2212.13881, neural feature ansatz",
+            direction="higher",
+            cost="one forward and one backward pass",
+            options="LayerOptions",
+            requires=("network", "chain"),
+            negligible=COSINE,
+        ),
+        _projection(
+            "top_loss",
+            "Training loss in the top eigenspace of the tangent kernel",
+            "PL_{<=s} = (s_L/2) ||P r||^2, r the residuals, P the projection on the s leading eigenvectors of the "
+            "current K, s_L the loss's scale",
+        ),
+        _projection(
+            "bulk_loss",
+            "Training loss outside the top eigenspace of the tangent kernel",
+            "PL_{>s} = L - PL_{<=s} = (s_L/2) ||(1 - P) r||^2",
         ),
         _state(
             "parameter_distance",
@@ -211,6 +337,7 @@ METRICS = {
             unit="count",
             needs=("tangent_kernel_norm",),
             requires=("full_batch",),
+            negligible=EVENT,
         ),
         _series(
             "sgd_catapults",
@@ -219,7 +346,50 @@ METRICS = {
             "arXiv 2306.04815, Claim 2",
             unit="count",
             options="SgdCatapultsOptions",
+            negligible=EVENT,
             needs=("batch_loss_before", "batch_loss_after", "batch_critical_rate"),
+        ),
+        _series(
+            "batch_critical_rate",
+            "Critical learning rate of the batches of a run",
+            "median or min over steps t of 2 / (s lambda_max(K(batch; w_t)))",
+            "arXiv 2306.04815, Claim 2",
+            unit="weight^2 / loss",
+            options="BatchCriticalRateOptions",
+            needs=("batch_critical_rate",),
+        ),
+        _series(
+            "peak_over_start",
+            "Largest value of a curve over its first",
+            "max over records t of m_t / m_0; none where the run diverged",
+            "arXiv 2306.04815, loss spikes",
+            options="CurveOptions",
+            of="of",
+        ),
+        _series(
+            "largest_rise",
+            "Largest rise of a curve, relative to its start",
+            "max over records t of (m_t - min_{u <= t} m_u) / m_0; none where the run diverged",
+            "arXiv 2306.04815, loss outside the top eigenspace",
+            options="CurveOptions",
+            of="of",
+        ),
+        _series(
+            "end_over_start",
+            "Last value of a curve over its first",
+            "m_T / m_0",
+            "tangentbench",
+            options="CurveOptions",
+            of="of",
+        ),
+        _series(
+            "top_share_of_spike",
+            "Share of a loss spike that lies in the top eigenspace",
+            "(PL_{<=s}(t) - PL_{<=s}(u)) / (L(t) - L(u)) for the largest rise, from the smallest L so far at record u "
+            "to record t; none without a rise above 1%",
+            "arXiv 2306.04815, Claim 1",
+            needs=("top_loss", "bulk_loss"),
+            negligible=0.01,  # of the spike
         ),
         _series(
             "work_to_target",
@@ -229,6 +399,7 @@ METRICS = {
             unit="gradient evaluations",
             direction="lower",
             options="WorkToTargetOptions",
+            of="of",
         ),
         _series(
             "steps_to_stop",
@@ -239,6 +410,31 @@ METRICS = {
             direction="lower",
         ),
         _series(
+            "convex_from",
+            "Step from which restricted strong convexity is proved",
+            "first recorded t with convexity_constant > 0; empty if there is none",
+            "arXiv 2209.15106",
+            unit="steps",
+            direction="lower",
+            needs=("convexity_constant",),
+        ),
+        _series(
+            "decay_violation",
+            "Largest excess of the loss over geometric decay",
+            "max over t >= 1 of L_t / (L_0 prod_{s<t} (1 - eta_s mu)), mu = min over records of ||grad L||^2 / (2 L)",
+            "arXiv 2209.15106",
+            direction="lower",
+            needs=("pl_constant",),
+            requires=("full_batch",),
+        ),
+        _series(
+            "rate_times_sharpness",
+            "Largest product of rate and sharpness",
+            "max over records of eta_t lambda_max(grad^2 L)",
+            "arXiv 2209.15106, step size 1/beta",
+            needs=("sharpness",),
+        ),
+        _series(
             "recursion_error",
             "Distance of a single-example run from the exact quadratic recursion",
             "max_t |(g_t - y) - (recursion)_t| / max_t |g_t - y| with the loss and kernel recursion of the paper",
@@ -247,6 +443,7 @@ METRICS = {
             options="RecursionErrorOptions",
             needs=("output", "tangent_kernel_norm"),
             requires=("single_example", "recursion", "every_step"),
+            negligible=ROUNDING,
         ),
         _series(
             "boundary",
@@ -254,6 +451,8 @@ METRICS = {
             "the value of `bisect.along` at which the outcome leaves `bisect.leaves`",
             "arXiv 2205.11787, Theorem 1",
             requires=("bisect",),
+            tolerance=BRACKET,
+            margin=2 * BRACKET,
         ),
     )
 }

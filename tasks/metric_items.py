@@ -53,10 +53,11 @@ class Reader:
             self._same_labels(good)
         for item, metric in good:
             entry = registry.find("metric", metric["name"])
-            self._check_curves(item, metric, entry, labels)
             missing = None if self.offers is None else missing_requirement(entry, self.offers)
             if missing is not None:
                 self.report.add(item, *missing)
+            else:
+                self._check_curves(item, metric, entry, labels)
         if len(good) < len(items):
             return None
         metrics = [metric for _, metric in good]
@@ -119,13 +120,16 @@ class Reader:
     def _check_curves(self, item: Node, metric: dict[str, Any], entry: MetricEntry, labels: Mapping[str, Any]) -> None:
         """A metric of the finished run finds its curves among the scheduled metrics."""
         needs = [label for label in entry.needs if label not in RUNNER_KEEPS]
-        curve = metric.get("of") if entry.name == "work_to_target" else None
+        curve = metric[entry.of] if entry.of else None
         if curve is not None and curve != "train_loss":
             needs.append(curve)
-        for label in needs:
-            if labels.get(label, {}).get("at") != "schedule":
-                hint = f"add {{name: {label}, at: schedule}} to metrics"
-                self.report.add(item, f"{entry.name} needs the curve '{label}', which is not recorded", hint)
+        lacking = [label for label in needs if labels.get(label, {}).get("at") != "schedule"]
+        if lacking:
+            many = len(lacking) > 1
+            named = " and ".join(f"'{label}'" for label in lacking)
+            what = f"the curve{'s' if many else ''} {named}, which {'are' if many else 'is'} not recorded"
+            hint = " and ".join(f"{{name: {label}, at: schedule}}" for label in lacking)
+            self.report.add(item, f"{entry.name} needs {what}", f"add {hint} to metrics")
 
     def _arena_metrics(self, node: Node, labels: Mapping[str, Any], arena: Leaderboard) -> list[dict[str, Any]]:
         """The work to the arena's target, unless the file measures it already."""
@@ -152,6 +156,7 @@ WORDS = {
     ),
     "single_example": ("the dataset single_example", "set `dataset: {name: single_example, …}`"),
     "blocks": ("a model whose parameters are divided into blocks", "use the bottleneck model"),
+    "chain": ("a fully connected network", "use the wide or the bottleneck model"),
     "network": ("a network, not its expansion", "remove model.expansion"),
     "recursion": (
         "the one-hidden-layer network that has a recursion",

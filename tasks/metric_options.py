@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from .options import Options, Positive, Real
+from .options import Options, Positive, Real, refuse
 
 Steps = Annotated[int, Field(ge=1, le=10_000)]
 
@@ -34,6 +34,34 @@ class PredictorHessianOptions(Options):
     """Lanczos steps."""
 
 
+class LargestHessianOptions(Options):
+    """Spectral norm of the predictor's Hessian, the largest over the training set."""
+
+    steps: Steps = 32
+    """Lanczos steps."""
+
+
+class ConvexityOptions(LargestHessianOptions):
+    """The cone of directions along which the loss curves upwards."""
+
+    kappa: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Smallest cosine with the average gradient."""
+
+
+class OrthogonalCurvatureOptions(ConvexityOptions):
+    """Curvature of the loss across the average gradient."""
+
+    radius: Positive = 0.1
+    """Distance from the weights."""
+
+
+class RestrictedCurvatureOptions(OrthogonalCurvatureOptions):
+    """Curvature of the loss within the cone."""
+
+    directions: Steps = 8
+    """Random directions beside the minimiser that Lanczos finds."""
+
+
 class WorstDirectionOptions(Options):
     """Supremum of an approximation error over a sphere of weights, by projected ascent."""
 
@@ -42,9 +70,18 @@ class WorstDirectionOptions(Options):
     examples: Steps = 4
     """Number of inputs: test inputs, training inputs if there are none."""
     restarts: Annotated[int, Field(ge=1, le=1000)] = 4
-    """Number of starts."""
+    """Number of starts of the first batch; they are doubled until the supremum moves by less than 5%."""
+    most_restarts: Annotated[int, Field(ge=2, le=100_000)] = 64
+    """The most starts; what still moves then is not used as evidence."""
     steps: Steps = 50
     """Ascent steps per start."""
+
+    @model_validator(mode="after")
+    def _room_to_double(self) -> WorstDirectionOptions:
+        if self.most_restarts < 2 * self.restarts:
+            what = f"most_restarts must be at least 2 * restarts = {2 * self.restarts}, got {self.most_restarts}"
+            raise refuse(what, "most_restarts", "raise it, or lower restarts")
+        return self
 
 
 class MultilinearErrorOptions(WorstDirectionOptions):
@@ -52,6 +89,43 @@ class MultilinearErrorOptions(WorstDirectionOptions):
 
     degree: Annotated[int, Field(ge=0, le=64)] | None = None
     """Total degree at which the expansion is cut; leave out for all degrees."""
+
+
+class ProjectionOptions(Options):
+    """The loss along the leading eigenvectors of the current tangent kernel."""
+
+    top: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Number s of eigenvectors."""
+    steps: Steps = 48
+    """Dimensions of the Krylov space they are sought in; a bound on the error is stored beside the value."""
+
+    @model_validator(mode="after")
+    def _room_for_the_next(self) -> ProjectionOptions:
+        if self.steps <= self.top:
+            what = f"steps must be above top = {self.top}, for the eigenvalue that follows them; got {self.steps}"
+            raise refuse(what, "steps", "raise it, or lower top")
+        return self
+
+
+class LayerOptions(Options):
+    """One layer of a fully connected network."""
+
+    layer: Annotated[int, Field(ge=1, le=201)] = 1
+    """Which layer, counted from 1; the output layer is the last."""
+
+
+class CurveOptions(Options):
+    """A recorded curve."""
+
+    of: str
+    """Label of the curve: `train_loss`, or a metric of the task with `at: schedule`."""
+
+
+class BatchCriticalRateOptions(Options):
+    """Critical rates of the batches of a run."""
+
+    reduce: Literal["min", "median"] = "median"
+    """How those of all steps become one number."""
 
 
 class WorkToTargetOptions(Options):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from .graph_options import Edge, Generator, Width, check_edges
 from .options import NonNegative, Options, Part, Positive, refuse
 
 Activation = Literal["identity", "relu", "tanh", "swish", "gelu"]
@@ -41,7 +42,7 @@ class ModelOptions(Options):
 
     @property
     def offers(self) -> frozenset[str]:
-        """What metrics may require of it: network | blocks | recursion."""
+        """What metrics may require of it: network | chain | blocks | recursion."""
         network = {"network"} if self.expansion is None else set()
         return frozenset(network | ({"blocks"} if self.has_blocks else set()))
 
@@ -85,8 +86,9 @@ class ChainOptions(ModelOptions):
     init: InitOptions = InitOptions.model_construct(weights="ntk", output="normal", bias_std=1.0)
     """Initialisation of the weights."""
 
-
-Width = Annotated[int, Field(ge=1, le=1_000_000)]
+    @property
+    def offers(self) -> frozenset[str]:
+        return super().offers | {"chain"}
 
 
 class WideOptions(ChainOptions):
@@ -130,6 +132,89 @@ class BottleneckOptions(ChainOptions):
         if self.at != sorted(set(self.at)) or any(place > self.depth for place in self.at):
             what = f"at must list increasing hidden layers between 1 and depth = {self.depth}"
             raise refuse(f"{what}, got {self.at}", "at")
+        return self
+
+
+class DagOptions(ModelOptions):
+    """Network on any feed-forward graph."""
+
+    edges: Annotated[list[Edge], Field(min_length=1, max_length=10_000)] | None = None
+    """Edges [from, to] of a graph written by hand: inputs x0, x1, …, outputs y0, y1, …, others are hidden."""
+    generator: Generator | None = None
+    """A rule that makes the graph."""
+    readout: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Hidden level, counted from 1, whose first pre-activations take the place of the outputs."""
+    activation: Activation
+    """Activation of the hidden nodes."""
+    output_activation: Activation = "identity"
+    """Activation of the outputs."""
+    init: InitOptions = InitOptions.model_construct(weights="ntk", output="normal", bias_std=1.0)
+    """Initialisation of the weights."""
+
+    @classmethod
+    def divergence_scale(cls, options: Mapping[str, Any]) -> float:
+        """``1000 * width`` of the widest hidden level, or the number of edges in place of it."""
+        if options["edges"] is not None:
+            return 1000.0 * len(options["edges"])
+        return 1000.0 * cls.model_validate({k: v for k, v in options.items() if k != "name"}).generator.largest  # pyright: ignore
+
+    @field_validator("edges")
+    @classmethod
+    def _feed_forward(cls, edges: list[Any] | None) -> list[Any] | None:
+        if edges is not None:
+            check_edges(edges)
+        return edges
+
+    @model_validator(mode="after")
+    def _one_graph(self) -> DagOptions:
+        if (self.edges is None) == (self.generator is None):
+            got = "both" if self.edges else "neither"
+            raise refuse(f"give edges or a generator, got {got}", "generator", "keep one" if self.edges else "")
+        if self.readout is not None and self.output_activation != "identity":
+            what = "readout gives pre-activations, which have no output_activation"
+            raise refuse(what, "output_activation", "write identity, or remove readout")
+        if self.readout is not None and self.generator is not None and self.readout > self.generator.depth:
+            what = f"readout must name a hidden level between 1 and depth = {self.generator.depth}"
+            raise refuse(f"{what}, got {self.readout}", "readout")
+        return self
+
+
+class ConvOptions(ModelOptions):
+    """Convolutional network."""
+
+    depth: Annotated[int, Field(ge=1, le=200)]
+    """Number of convolutions."""
+    channels: Width
+    """Channels of every convolution."""
+    activation: Activation
+    """Activation of the convolutions."""
+    dims: Literal[1, 2] = 2
+    """Whether examples are sequences or squares."""
+    kernel: Annotated[int, Field(ge=1, le=1001)] = 3
+    """Side of a patch, odd."""
+    input_channels: Annotated[int, Field(ge=1, le=100_000)] = 1
+    """Channels of the examples, which are flat: channel after channel, in squares row after row."""
+    padding: Literal["circular", "zero"] = "circular"
+    """What lies beyond the edge."""
+    readout: Literal["average", "flatten"] = "average"
+    """What the outputs read: the average over positions, or all positions."""
+    residual: bool = False
+    """Whether convolutions from the second on add their input to their output."""
+    output_activation: Activation = "identity"
+    """Activation of the outputs."""
+    init: InitOptions = InitOptions.model_construct(weights="ntk", output="normal", bias_std=1.0)
+    """Initialisation of the weights."""
+
+    @classmethod
+    def divergence_scale(cls, options: Mapping[str, Any]) -> float:
+        """``1000 * channels``."""
+        return 1000.0 * float(options["channels"])
+
+    @model_validator(mode="after")
+    def _odd_kernel(self) -> ConvOptions:
+        if self.kernel % 2 == 0:
+            what = f"kernel must be odd, so that a patch has a centre; got {self.kernel}"
+            raise refuse(what, "kernel", f"write {self.kernel + 1}")
         return self
 
 

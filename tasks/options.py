@@ -27,8 +27,8 @@ class Part(Options):
     model_config = ConfigDict(defer_build=False)
 
 
-def refuse(message: str, field: str = "", suggestion: str = "") -> PydanticCustomError:
-    """A mistake that involves several fields; it is reported at ``field`` where the file has it."""
+def refuse(message: str, field: str | int = "", suggestion: str = "") -> PydanticCustomError:
+    """A mistake that involves several fields, or items of a list; it is reported at ``field`` where the file has it."""
     return PydanticCustomError("refused", "{message}", {"message": message, "field": field, "suggestion": suggestion})
 
 

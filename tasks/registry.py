@@ -34,7 +34,8 @@ class UnknownName(LookupError):
     """No component of that kind has that name; ``suggestion`` says which do."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]):
-        self.kind, self.name, self.suggestion = kind, name, did_you_mean(name, known)
+        other = "`tangentbench list` shows them all" if kind == "task" else ""
+        self.kind, self.name, self.suggestion = kind, name, did_you_mean(name, known, otherwise=other)
         super().__init__(f"unknown {kind} '{name}'")
 
     def __str__(self) -> str:
@@ -89,6 +90,14 @@ MODELS = _by_name(
     Entry(
         "model", "bottleneck", "Fully connected network with narrow hidden layers", "arXiv 2206.15058",
         f"{_MODELS}:Bottleneck", f"{_TASKS}.model_options:BottleneckOptions",
+    ),
+    Entry(
+        "model", "dag", "Network on any feed-forward graph", "arXiv 2205.11786, Section 2",
+        f"{_MODELS}:Dag", f"{_TASKS}.model_options:DagOptions",
+    ),
+    Entry(
+        "model", "conv", "Convolutional network in one or two dimensions, residual or not",
+        "arXiv 2010.01092, arXiv 2205.11786, Section 2", f"{_MODELS}:Conv", f"{_TASKS}.model_options:ConvOptions",
     ),
     Entry(
         "model", "general_quadratic", "g(w; x) = w^T phi(x) + (gamma/2) w^T Sigma(x) w",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from .document import Keys, Mark, Node
+from .document import Keys, Mark, Node, marks
+from .entry import COMPONENTS
+from .option_docs import keys, owners, sentence
 from .problem import Problem, TaskFileError, did_you_mean
+from .suggestions import FORMS, helps, retype, spelt, wrapped
 
 Model = TypeVar("Model", bound=BaseModel)
 Place = Node | Mark
@@ -33,15 +36,15 @@ BOUNDS = {
     "less_than": ("lt", "<"),
     "less_than_equal": ("le", "<="),
 }
-TRUTH = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
 @dataclass
 class Report:
-    """Collects the problems of one file."""
+    """Collects the problems of one file. ``single``: only those of single values, not those between several."""
 
     file: str
     problems: list[Problem] = field(default_factory=list)
+    single: bool = False
 
     def add(self, place: Place | None, message: str, suggestion: str = "") -> None:
         """Note a problem at a node or mark; ``None`` is the file as a whole."""
@@ -54,8 +57,16 @@ class Report:
             return schema.model_validate(node.plain())
         except ValidationError as error:
             for mistake in _condense(_mistakes(error, node, schema)):
-                self.add(mistake.mark, mistake.message, mistake.suggestion)
+                if self.single and mistake.between:
+                    continue
+                hint = mistake.suggestion if helps(mistake.suggestion, mistake.path, node, schema) else ""
+                self.add(mistake.mark, mistake.message, hint)
         return None
+
+    def at(self, node: Node) -> bool:
+        """Whether a problem has been noted anywhere in a node."""
+        places = marks(node) if self.problems else ()
+        return any(Mark(problem.line, problem.col) in places for problem in self.problems)
 
     def stop(self) -> None:
         """Raise `TaskFileError` if there are problems."""
@@ -71,41 +82,62 @@ class _Mistake:
     suggestion: str = ""
     expected: str = ""  # of the wrong type: alternatives of a union are joined to one sentence
     got: str = ""
+    key: str = ""  # that is missing
+    between: bool = False  # several values do not fit together
 
 
 def _mistakes(error: ValidationError, root: Node, schema: type[BaseModel]) -> Iterator[_Mistake]:
     for item in error.errors(include_url=False):
         loc, kind, context = item["loc"], item["type"], item.get("ctx", {})
         inner = loc[:-1] if kind in ("missing", "extra_forbidden") else loc
-        path = _path(root, inner)
+        path = root.path(inner)
         node = root.at(path) or root
         if kind == "missing":
             key = str(loc[-1])
-            yield _Mistake((*path, key), node.mark, f"missing key '{key}'")
+            says = sentence(schema, inner, key)
+            yield _Mistake((*path, key), node.mark, f"missing key '{key}'", says, key=key)
         elif kind == "extra_forbidden":
             key = str(loc[-1])
-            known = [name for name in _fields(schema, inner) if node.get(name) is None]
+            known = list(dict.fromkeys(keys(schema, inner)))
             mark = root.place((*path, key), key=True)
             yield _Mistake((*path, key), mark, f"unknown key '{key}'", did_you_mean(key, known))
         elif kind == "refused":
             at = node.get(context["field"]) or node
-            yield _Mistake(path, at.mark, context["message"], context["suggestion"])
+            yield _Mistake(path, at.mark, context["message"], context["suggestion"], between=True)
+        elif EXPECTED.get(kind) == "a mapping":
+            models = [] if node.value is None else owners(schema, loc)
+            hint = wrapped(node, models, len(path) == 1 and path[0] in COMPONENTS)
+            yield _Mistake(
+                path, node.mark, f"{_named(path)}: ", hint or retype("a mapping", node), EXPECTED[kind], describe(node)
+            )
+        elif kind == "none_required":
+            says = sentence(schema, loc[:-1], str(loc[-1]))
+            hint = "leave it out" + (f": {says[0].lower()}{says[1:]}" if says else "")
+            yield _Mistake(path, node.mark, f"{_named(path)}: ", hint, EXPECTED[kind], describe(node))
         else:
             yield _at_value(kind, context, item["msg"], path, node)
 
 
+def _named(path: Keys) -> str:
+    """What to call the value at a path."""
+    if not path or isinstance(path[-1], str):
+        return f"'{path[-1]}'" if path else "this value"
+    return f"item {path[-1] + 1} of {_named(path[:-1])}"
+
+
 def _at_value(kind: str, context: dict[str, Any], fallback: str, path: Keys, node: Node) -> _Mistake:
     """A mistake of one value: its type, its size, its choice."""
-    got, name = describe(node), f"'{path[-1]}'" if path and isinstance(path[-1], str) else "this item"
+    got, name = describe(node), _named(path)
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", context["expected"])
-        hint = did_you_mean(str(node.value), choices) if isinstance(node.value, str) else _retype("text", node)
+        hint = did_you_mean(str(node.value), choices) if isinstance(node.value, str) else retype("text", node)
+        hint = "" if hint.startswith("known") else hint  # the message names them all
         return _Mistake(path, node.mark, f"{name}: ", hint, context["expected"], got)
     if kind in EXPECTED:
-        return _Mistake(path, node.mark, f"{name}: ", _retype(EXPECTED[kind], node), EXPECTED[kind], got)
+        return _Mistake(path, node.mark, f"{name}: ", retype(EXPECTED[kind], node), EXPECTED[kind], got)
     if kind in BOUNDS:
         key, sign = BOUNDS[kind]
-        return _Mistake(path, node.mark, f"{name} must be {sign} {context[key]:g}, got {got}")
+        return _Mistake(path, node.mark, f"{name} must be {sign} {_bound(context[key])}, got {got}")
     if kind in ("too_short", "too_long"):
         bound, words = ("min_length", "at least") if kind == "too_short" else ("max_length", "at most")
         return _Mistake(path, node.mark, f"{name} needs {words} {context[bound]} items, got {context['actual_length']}")
@@ -114,9 +146,10 @@ def _at_value(kind: str, context: dict[str, Any], fallback: str, path: Keys, nod
     if kind == "string_too_long":
         return _Mistake(path, node.mark, f"{name} must be at most {context['max_length']} characters long")
     if kind == "string_pattern_mismatch":
-        return _Mistake(path, node.mark, f"{name}: {got} does not have the form {context['pattern']}")
+        form = FORMS.get(context["pattern"], f"text of the form {context['pattern']}")
+        return _Mistake(path, node.mark, f"{name}: expected {form}, got {got}", spelt(node.value, context["pattern"]))
     if kind == "union_tag_not_found":
-        return _Mistake(path, node.mark, "missing key 'name'")
+        return _Mistake((*path, "name"), node.mark, "missing key 'name'", key="name")
     if kind == "union_tag_invalid":
         choices = re.findall(r"'([^']*)'", context["expected_tags"])
         tag = node.get("name") or node
@@ -127,6 +160,9 @@ def _at_value(kind: str, context: dict[str, Any], fallback: str, path: Keys, nod
 def _condense(mistakes: Iterable[_Mistake]) -> list[_Mistake]:
     """One mistake per value. A union reports each of its branches: the one that got furthest is the one meant."""
     found = list(mistakes)
+    # a key that is missing because it is misspelt is one mistake
+    misspelt = {(m.path[:-1], name) for m in found for name in re.findall("'([^']*)'", m.suggestion) if not m.key}
+    found = [m for m in found if not m.key or (m.path[:-1], m.key) not in misspelt]
     parents = {m.path[:depth] for m in found for depth in range(len(m.path))}
     settled = {m.path for m in found if not m.expected}
     wrong_type: dict[Keys, list[_Mistake]] = {}
@@ -139,36 +175,16 @@ def _condense(mistakes: Iterable[_Mistake]) -> list[_Mistake]:
     for same in wrong_type.values():
         first = same[0]
         expected = " or ".join(dict.fromkeys(m.expected for m in same))
-        hint = next((m.suggestion for m in same if m.suggestion), "")
+        hint = next((m.suggestion for m in same if m.suggestion and m.expected != "a list"), "")
+        hint = hint or next((m.suggestion for m in same if m.suggestion), "")
+        if len(same) > 1 and ": …" in hint:
+            hint = ""  # a mapping is only one of the things that it could be
         out.append(_Mistake(first.path, first.mark, f"{first.message}expected {expected}, got {first.got}", hint))
     return out
 
 
-def _path(root: Node, loc: Iterable[str | int]) -> Keys:
-    """The part of a pydantic location that exists in the document; it also names branches of unions."""
-    node, path = root, ()
-    for step in loc:
-        child = node.get(step)
-        if child is not None:
-            node, path = child, (*path, step)
-    return path
-
-
-def _fields(schema: type[BaseModel], loc: Iterable[str | int]) -> list[str]:
-    """Names of the keys that are known at a pydantic location."""
-    models = [schema]
-    for step in loc:
-        owners = [model for model in models if step in model.model_fields]
-        if owners:  # else the step is an index or names a branch of a union
-            models = [m for owner in owners for m in mentioned(owner.model_fields[str(step)].annotation)]
-    return [info.alias or name for model in models for name, info in model.model_fields.items()]
-
-
-def mentioned(annotation: Any) -> list[type[BaseModel]]:
-    """The pydantic models that an annotation mentions, alternatives included."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in mentioned(part)]
+def _bound(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e9 else f"{value:g}"
 
 
 def describe(node: Node) -> str:
@@ -183,22 +199,3 @@ def describe(node: Node) -> str:
     if isinstance(value, str):
         return f"the text '{value if len(value) <= 40 else value[:37] + '...'}'"
     return node.text or (str(value).lower() if isinstance(value, bool) else f"{value!r}")
-
-
-def _retype(expected: str, node: Node) -> str:
-    """What to type to get the expected type."""
-    value = node.value
-    if expected == "no value":
-        return "remove the key"
-    if expected == "true or false" and isinstance(value, str) and value.lower() in TRUTH:
-        return f"write {TRUTH[value.lower()]}"
-    if expected == "text" and isinstance(value, (bool, int, float)):
-        return f'write "{node.text or value}" in quotes'
-    if expected in ("a number", "a whole number"):
-        if isinstance(value, float) and value.is_integer():
-            return f"write {int(value)}"
-        if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?", value):
-            return "remove the quotes"
-    if expected == "a list" and isinstance(value, (str, int, float)) and not isinstance(value, bool):
-        return f"write [{node.text or value}]"
-    return ""

@@ -7,7 +7,7 @@ critical rate for Adam, a budget that pays for no step) is reported here, all wi
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,13 @@ from pydantic import BaseModel
 from . import metric_items, registry, sweep
 from .cells import Draft
 from .components import lookup, named
-from .document import Mark, Node
-from .entry import MethodEntry
+from .document import Mark, Node, marks
+from .entry import COMPONENTS, MethodEntry
 from .merge import from_plain, put, without
 from .options import Options
 from .problem import did_you_mean
 from .report import Report
-from .spec import Bisect, Leaderboard, Record, Stop
+from .spec import Bisect, Leaderboard, Record, Stop, TaskSpec
 
 if TYPE_CHECKING:
     from .dataset_options import DatasetOptions
@@ -41,7 +41,7 @@ class Resolver:
     """Resolves one file; sections that several points or tiers share are validated once."""
 
     report: Report
-    _seen: dict[tuple[str, int], tuple[Node, Any]] = field(default_factory=dict)
+    _seen: dict[tuple[Hashable, int], tuple[Node, Any]] = field(default_factory=dict)
     _memo: sweep.Memo = field(default_factory=dict)
 
     def drafts(self, root: Node, points: Iterable[sweep.Point], arena: Leaderboard | None) -> list[Draft]:
@@ -60,6 +60,27 @@ class Resolver:
             else:
                 drafts += self._arena_drafts(at, arena)
         return [draft for draft in drafts if draft is not None]
+
+    def check_base(self, root: Node, point: sweep.Point) -> None:
+        """A value that the sweep replaces at every point is used nowhere; it must still be one that could stand there.
+
+        What only does not fit together with other values is no mistake: those may be swept too.
+        """
+        for setting in point:
+            base = root.at(setting.path)
+            if base is None or isinstance(base.value, dict) or base is setting.value:
+                continue
+            at = sweep.apply(root, tuple(other for other in point if other is not setting))
+            alone = Resolver(Report(self.report.file, single=True))
+            head = setting.path[0]
+            if head in COMPONENTS:
+                alone._component(head, at.get(head))
+            elif head == "loss":
+                alone._loss(at.get(head))
+            else:
+                alone.report.model(TaskSpec, at)
+            places = marks(base)
+            self.report.problems += [p for p in alone.report.problems if Mark(p.line, p.col) in places]
 
     def _arena_drafts(self, root: Node, arena: Leaderboard) -> list[Draft | None]:
         mark = root.place(("leaderboard",), key=True)
@@ -127,7 +148,7 @@ class Resolver:
         listed = root.get("metrics") or EMPTY
         ranks = arena and (arena.metric, arena.validation_metric, arena.target)
         reader = metric_items.Reader(self.report, steps, offers, arena)
-        metrics = self._once(f"metrics {steps} {offers} {ranks}", listed, lambda: reader.read(listed))
+        metrics = self._once(("metrics", steps, offers, ranks), listed, lambda: reader.read(listed))
         parts = (stop, record, dataset, model, loss, method, every, metrics)
         if any(part is None for part in parts):
             return None
@@ -148,11 +169,11 @@ class Resolver:
 
     def _section(self, schema: type[BaseModel], node: Node | None) -> Any:
         """A validated section, once per node."""
-        if node is None or node.value is None:
-            return None
+        if node is None or not isinstance(node.value, dict):
+            return None  # reported by the task's own schema
         return self._once(schema.__name__, node, lambda: self.report.model(schema, node))
 
-    def _once(self, kind: str, node: Node, compute: Any) -> Any:
+    def _once(self, kind: Hashable, node: Node, compute: Any) -> Any:
         key = (kind, id(node))
         if key not in self._seen:
             self._seen[key] = (node, compute())  # the node is kept, so that its id is not given to another
@@ -191,10 +212,11 @@ class Resolver:
         def cost(steps: int) -> int:
             return steps * work + n * len(entry.extra_evaluations(method[0], steps))
 
-        steps = bisect_right(range(arena.budget // work + 1), arena.budget, key=cost) - 1
+        most = arena.budget // work
+        steps = bisect_right(range(most + 1), arena.budget, key=cost) - 1 if entry.overhead else most
         if steps < 1:
-            place = root.place(("leaderboard", "budget"))
-            self.report.add(place, f"the budget of {arena.budget} does not pay for one step of {work} examples")
+            place, hint = root.place(("leaderboard", "budget")), f"write at least {cost(1)}"
+            self.report.add(place, f"the budget of {arena.budget} does not pay for one step of {work} examples", hint)
             return None
         return stop.model_copy(update={"steps": steps})
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import ast
-import functools
-import inspect
-import itertools
-import textwrap
 from typing import Any
 
 from pydantic import BaseModel
 
 from . import registry
 from .metric_items import MetricHead
-from .report import mentioned
+from .option_docs import mentioned, sentences
 from .spec import Claim
 from .task_file import TaskFile
 
@@ -41,6 +36,12 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": DIALECT, "title": "tangentbench task", **schema, "$defs": dict(sorted(definitions.items()))}
 
 
+def of_options(entry: registry.Entry) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The JSON Schema of a component's options, and the definitions that it refers to."""
+    definitions: dict[str, Any] = {}
+    return _of(entry.schema(), definitions), definitions
+
+
 def _of(model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:
     schema = model.model_json_schema(ref_template="#/$defs/{model}")
     definitions.update(schema.pop("$defs", {}))
@@ -56,23 +57,6 @@ def _of(model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:
 def _nested(model: type[BaseModel]) -> list[type[BaseModel]]:
     below = [m for info in model.model_fields.values() for m in mentioned(info.annotation)]
     return [*below, *(m for inner in below for m in _nested(inner))]
-
-
-@functools.cache
-def sentences(model: type[BaseModel]) -> dict[str, str]:
-    """The sentence under each field of a model.
-
-    Read from the source, and only here: pydantic's own way (`use_attribute_docstrings`) would cost every start 0.2 s.
-    """
-    found: dict[str, str] = {}
-    for owner in reversed(model.__mro__):
-        if owner is BaseModel or not issubclass(owner, BaseModel):
-            continue
-        body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0].body  # pyright: ignore
-        for field, text in itertools.pairwise(body):
-            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-                found[ast.unparse(field.target)] = str(text.value.value)
-    return {name: text for name, text in found.items() if name in model.model_fields}
 
 
 def _names(kind: str) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from .options import Options, Positive, Real, refuse
 
 SCHEMA = 1  # changes when the meaning of a resolved cell changes
 TIERS = ("smoke", "laptop", "paper")
-COMPONENTS = ("dataset", "model", "method")
 
 Tier = Literal["smoke", "laptop", "paper"]
 LossName = str
@@ -121,7 +120,8 @@ class Leaderboard(Options):
 class Claim(BaseModel):
     """A statement of the paper; its kind is one further key, whose value are the options of the kind.
 
-    A control has no kind of its own: it has that of the claim it controls. In a loaded task the axis values in
+    A control has no kind of its own: it has that of the claim it controls, of a contrast all but the cells if it gives
+    ``between``. In a loaded task the axis values in
     ``where`` and in a contrast's ``between`` are those of the tier: `largest` and `smallest` are already replaced.
     """
 
@@ -137,6 +137,8 @@ class Claim(BaseModel):
     """Sweep coordinates of its cells; `largest` and `smallest` name the ends of a numeric axis."""
     control: str | None = None
     """Id of the claim that must fail here."""
+    between: Annotated[list[dict[str, Scalar]], Field(min_length=2, max_length=2)] | None = None
+    """For the control of a contrast: coordinates of the two cells, instead of the claim's own."""
     explanation: Text | None = None
     """Why it fails, if it does."""
 

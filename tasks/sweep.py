@@ -84,7 +84,7 @@ def _zip(node: Node, report: Report, others: set[str]) -> list[Point]:
     if not isinstance(node.value, dict) or not node.value:
         report.add(node, f"'zip': expected a mapping of axes, got {describe(node)}")
         return []
-    columns = {name: _axis(name, mark, child, report) for name, (mark, child) in node.value.items()}
+    columns = {name: _axis(name, mark, child, report, again=True) for name, (mark, child) in node.value.items()}
     for name in columns.keys() & others:
         report.add(node.place((name,), key=True), f"axis '{name}' is swept twice", "remove one")
     lengths = {name: len(column) for name, column in columns.items() if column}
@@ -92,10 +92,19 @@ def _zip(node: Node, report: Report, others: set[str]) -> list[Point]:
         sizes = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         report.add(node, f"zipped axes must have equal lengths: {sizes}")
         return []
-    return list(zip(*(column for column in columns.values() if column), strict=True))
+    points = list(zip(*(column for column in columns.values() if column), strict=True))
+    seen: set[str] = set()
+    for point in points:  # one axis may have a value twice; a point is given once
+        values = repr([setting.coord for setting in point])
+        if values in seen:
+            shown = ", ".join(f"{setting.axis}: {setting.coord}" for setting in point)
+            report.add(point[0].value, f"the zip has the point {shown} twice", "remove one")
+        seen.add(values)
+    return points
 
 
-def _axis(name: str, mark: Mark, node: Node, report: Report) -> list[Setting]:
+def _axis(name: str, mark: Mark, node: Node, report: Report, *, again: bool = False) -> list[Setting]:
+    """The settings of an axis; ``again``: values may be repeated."""
     parts = name.split(".")
     if parts[0] not in SWEEPABLE or not all(parts):
         report.add(mark, f"'{name}' cannot be swept", _path_hint(name, parts[0]))
@@ -110,7 +119,7 @@ def _axis(name: str, mark: Mark, node: Node, report: Report) -> list[Setting]:
         return []
     settings = [s for item in node.value if (s := _setting(name, mark, item, report)) is not None]
     seen: list[Any] = []
-    for setting in settings:
+    for setting in settings if not again else ():
         if any(setting.coord == other and type(setting.coord) is type(other) for other in seen):
             report.add(setting.value, f"axis '{name}' has {setting.coord!r} twice")
         seen.append(setting.coord)

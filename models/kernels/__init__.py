@@ -1,19 +1,42 @@
-"""Derivative kernels of a model: tangent kernel and spectra, Hessians, AGOP, distance from Taylor models."""
+"""Derivative kernels of a model: tangent kernel and spectra, Hessians, convexity, AGOP, distance from Taylor models."""
 
-from .agop import agop, alignment
-from .hessian import loss_hessian_top, predictor_hessian_norm
+from .agop import agop, alignment, layer_agop
+from .convexity import (
+    Curvature,
+    average_gradient,
+    curvature_across,
+    curvature_in_cone,
+    largest_hessian_norm,
+    minimum_across,
+    minimum_in_cone,
+)
+from .eigenspace import Eigenpairs, eigenspace_split, top_eigenpairs
+from .hessian import loss_hessian_top, loss_on, predictor_hessian_norm, predictor_hessian_norms
 from .spectrum import Estimate, kernel_norm, lanczos_extreme
 from .tangent import tangent_kernel
 from .worst import worst_direction_error
 
 __all__ = [
+    "Curvature",
+    "Eigenpairs",
     "Estimate",
     "agop",
     "alignment",
+    "average_gradient",
+    "curvature_across",
+    "curvature_in_cone",
+    "eigenspace_split",
     "kernel_norm",
     "lanczos_extreme",
+    "largest_hessian_norm",
+    "layer_agop",
     "loss_hessian_top",
+    "loss_on",
+    "minimum_across",
+    "minimum_in_cone",
     "predictor_hessian_norm",
+    "predictor_hessian_norms",
     "tangent_kernel",
+    "top_eigenpairs",
     "worst_direction_error",
 ]

@@ -1,20 +1,26 @@
 """Extreme eigenvalues of second derivatives with respect to the weights: of the predictor and of the loss.
 
-Predictor Hessian of a chain. With a, b the input and the sensitivity of a layer (see `chain`), H maps every direction V
-to s(ḃ aᵀ + b ȧᵀ), so its range lies in the span of the matrices E(p, q) = p âᵀ + b̂ qᵀ with unit vectors â, b̂. With
-q ⊥ â this E is an isometry, hence EᵀHE has the non-zero eigenvalues of H. And EᵀHE is the Hessian at 0 of
+Predictor Hessian of dense layers. With a, b the input and the sensitivity of a layer (see `layered`), H maps every
+direction V to s(ḃ aᵀ + b ȧᵀ), so its range lies in the span of the matrices E(p, q) = p âᵀ + b̂ qᵀ with unit vectors
+â, b̂. With q ⊥ â this E is an isometry, hence EᵀHE has the non-zero eigenvalues of H. And EᵀHE is the Hessian at 0 of
 
     (p, q) ↦ f(W + E(p, q)),
 
 whose layers apply W and an update of rank two. Lanczos on it works on vectors of Σ(fan-in + fan-out) numbers
 instead of Σ fan-in·fan-out, and no array of the size of the parameters is formed. Biases stay as they are.
-Other models go through Hessian–vector products in parameter space.
+
+Other layers. Let F(p, q) be the layer's gradient with the terms (a, p) and (q, b); H maps every direction into the
+range of F, and F(p, q) to F(ḃ, ȧ). So H acts on the coordinates as (p, q) ↦ (ḃ, ȧ), from one JVP of the sensitivities,
+symmetric in the inner product ⟨F(p, q), F(p', q')⟩, which the layers know. It is singular, as F(b, −a) = 0.
+Where factors are hardly fewer than weights, and for models without layers: Hessian–vector products in the weights.
 
 Sources: arXiv 2205.11786, Theorem 3.6 and arXiv 2010.01092 (predictor); arXiv 2306.04815 (loss).
 """
 
+import functools
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -22,12 +28,22 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..chain import Chain
 from ..expansion import QuadraticExpansion
-from ..layers import ACTIVATIONS
+from ..layered import Addition, Layered, layered
+from ..layers import Dense
 from ..parameters import partition, predict
-from .spectrum import Estimate, lanczos_extreme, unit
-from .tangent import chain_of
+from .spectrum import Estimate, Metric, lanczos_extreme, unit
+
+BASES = 256 * 2**20  # bytes
+FEW = 4  # times fewer numbers, from which on products in factors are cheaper than in weights
+
+
+class _Operator(NamedTuple):
+    """The Hessian of one output on one example, in some coordinates with their inner product; and zero coordinates."""
+
+    product: Callable[[Array], Array]
+    metric: Metric | None
+    zero: Float[Array, " p"]
 
 
 def predictor_hessian_norm(
@@ -38,20 +54,13 @@ def predictor_hessian_norm(
     output: the output k; None takes the largest norm over all outputs. steps: Lanczos steps.
     The residual is that of the eigenvalue which gives the norm.
     """
-    if isinstance(model, QuadraticExpansion):  # its Hessian is the network's at the origin, wherever its weights are
-        model = model.at_origin()
-    chain = chain_of(model)
-    restriction = _weights(model, x) if chain is None else _compressed(chain, x)
+    operator = _operator(model, x)
     outputs = jax.eval_shape(model, x).shape[0]
 
     def norm(selector: Float[Array, " c"]) -> Estimate:
-        f, origin = restriction(selector)
-
-        def product(v: Array) -> Array:
-            return jax.jvp(jax.grad(f), (origin,), (v,))[1]
-
-        start = jax.random.normal(key, origin.shape, origin.dtype)
-        estimate, _ = lanczos_extreme(product, start, steps, "magnitude")
+        product, metric, zero = operator(selector)
+        start = jax.random.normal(key, zero.shape, zero.dtype)
+        estimate, _ = lanczos_extreme(product, start, steps, "magnitude", metric)
         return Estimate(jnp.abs(estimate.value), estimate.residual)
 
     selectors = jnp.eye(outputs, dtype=x.dtype)
@@ -60,6 +69,24 @@ def predictor_hessian_norm(
     norms = jax.vmap(norm)(selectors)
     largest = jnp.argmax(norms.value)
     return Estimate(norms.value[largest], norms.residual[largest])
+
+
+def predictor_hessian_norms(
+    model: Any, x: Float[Array, "n d"], key: PRNGKeyArray, steps: int = 32
+) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+    """`predictor_hessian_norm` of n examples, and the residuals: side by side, or one after the other where their
+    Krylov bases would take more than `BASES` bytes together."""
+
+    def norm(example: Float[Array, " d"], key: PRNGKeyArray) -> tuple[Array, Array]:
+        estimate = predictor_hessian_norm(model, example, key, steps)
+        return estimate.value, estimate.residual
+
+    output = jnp.ones(jax.eval_shape(model, x[0]).shape, x.dtype)
+    keys = jax.random.split(key, len(x))
+    vector = jax.eval_shape(lambda example: _operator(model, example)(output).zero, x[0])
+    if len(x) * steps * vector.size * vector.dtype.itemsize > BASES:
+        return jax.lax.map(lambda one: norm(*one), (x, keys))
+    return jax.vmap(norm)(x, keys)
 
 
 def loss_hessian_top(
@@ -78,11 +105,7 @@ def loss_hessian_top(
     is below tolerance·|θ| (the error of θ is of the order of its square) or after `restarts` rounds of `steps`
     products; memory steps·parameters.
     """
-    params, rest = partition(model)
-    origin, unravel = ravel_pytree(params)
-
-    def objective(flat: Array) -> Array:
-        return loss(predict(eqx.combine(unravel(flat), rest), x), y)
+    objective, origin, _ = loss_on(model, loss, x, y)
 
     def product(v: Array) -> Array:
         return jax.jvp(jax.grad(objective), (origin,), (v,))[1]
@@ -100,35 +123,117 @@ def loss_hessian_top(
     return jax.lax.while_loop(unfinished, improve, (jnp.zeros((), int), unknown, start))[1]
 
 
-def _weights(model: Any, x: Float[Array, " d"]) -> Callable[[Array], tuple[Callable[[Array], Array], Array]]:
-    """For each output the predictor as a function of all weights, and the current weights."""
+def loss_on(
+    model: Any,
+    loss: Callable[[Float[Array, "n c"], Float[Array, "n c"]], Float[Array, ""]],
+    x: Float[Array, "n d"],
+    y: Float[Array, "n c"],
+) -> tuple[Callable[[Array], Array], Float[Array, " p"], Callable[[Array], Any]]:
+    """The loss as a function of one vector of all trained weights, the current weights, and vector ↦ model."""
     params, rest = partition(model)
     origin, unravel = ravel_pytree(params)
-    return lambda selector: (lambda flat: jnp.dot(selector, eqx.combine(unravel(flat), rest)(x)), origin)
+
+    def moved(flat: Array) -> Any:
+        return eqx.combine(unravel(flat), rest)
+
+    return lambda flat: loss(predict(moved(flat), x), y), origin, moved
 
 
-def _compressed(chain: Chain, x: Float[Array, " d"]) -> Callable[[Array], tuple[Callable[[Array], Array], Array]]:
-    """For each output the predictor on the affine space W + E(p, q), and the coordinates of W, which are 0."""
-    inputs, cotangents = chain.sensitivities(x)
+def _operator(model: Any, x: Float[Array, " d"]) -> Callable[[Float[Array, " c"]], _Operator]:
+    """For each output (a selector [c]) its Hessian, in the coordinates with the cheapest products."""
+    if isinstance(model, QuadraticExpansion):  # its Hessian is the network's at the origin, wherever its weights are
+        model = model.at_origin()
+    network = layered(model)
+    if network is None:
+        return _in_weights(model, x)
+    if all(isinstance(layer, Dense) for layer in network.layers):
+        return _in_isometric_factors(network, x)
+    inputs, _ = jax.eval_shape(network.sensitivities, x)
+    factors = sum(a.size + math.prod(layer.z_shape) for layer, a in zip(network.layers, inputs, strict=True))
+    weights = sum(leaf.size for leaf in jax.tree.leaves(partition(network)[0]))
+    return _in_factors(network, x) if FEW * factors < weights else _in_weights(network, x)
+
+
+def _curvature(f: Callable[[Array], Array], origin: Float[Array, " p"]) -> Callable[[Array], Array]:
+    return lambda v: jax.jvp(jax.grad(f), (origin,), (v,))[1]
+
+
+def _in_weights(model: Any, x: Float[Array, " d"]) -> Callable[[Float[Array, " c"]], _Operator]:
+    params, rest = partition(model)
+    origin, unravel = ravel_pytree(params)
+
+    def operator(selector: Float[Array, " c"]) -> _Operator:
+        def f(flat: Array) -> Array:
+            return jnp.dot(selector, eqx.combine(unravel(flat), rest)(x))
+
+        return _Operator(_curvature(f, origin), None, jnp.zeros_like(origin))
+
+    return operator
+
+
+def _in_isometric_factors(network: Layered, x: Float[Array, " d"]) -> Callable[[Float[Array, " c"]], _Operator]:
+    """For dense layers: the predictor on the affine space W + E(p, q), whose coordinates are 0 at W."""
+    inputs, cotangents = network.sensitivities(x)
     units = tuple(unit(a) for a in inputs)
     zeros = [
         (jnp.zeros_like(b[0]), jnp.zeros_like(a), None if layer.bias is None else jnp.zeros_like(layer.bias))
-        for layer, a, b in zip(chain.layers, inputs, cotangents, strict=True)
+        for layer, a, b in zip(network.layers, inputs, cotangents, strict=True)
     ]
     origin, unravel = ravel_pytree(zeros)
 
-    def restriction(selector: Float[Array, " c"]) -> tuple[Callable[[Array], Array], Array]:
+    def operator(selector: Float[Array, " c"]) -> _Operator:
         directions = tuple(unit(selector @ b) for b in cotangents)
 
         def f(flat: Array) -> Array:
-            h = x
-            parts = zip(chain.layers, chain.activations, units, directions, unravel(flat), strict=True)
-            for layer, activation, a, b, (p, q, offset) in parts:
-                q = q - jnp.dot(q, a) * a
-                z = layer(h) + layer.scale * (p * jnp.dot(a, h) + b * jnp.dot(q, h))
-                h = ACTIVATIONS[activation](z if offset is None else z + offset)
-            return jnp.dot(selector, h)
+            parts = zip(network.layers, units, directions, unravel(flat), strict=True)
+            additions = [_update(layer.scale, a, b, *part) for layer, a, b, part in parts]
+            return jnp.dot(selector, network.through(x, additions)[0])
 
-        return f, origin
+        return _Operator(_curvature(f, origin), None, origin)
 
-    return restriction
+    return operator
+
+
+def _update(scale: float, a: Array, b: Array, p: Array, q: Array, offset: Array | None) -> Addition:
+    """What E(p, q) and a change of the bias add to a layer, for unit vectors a and b."""
+    q = q - jnp.dot(q, a) * a
+
+    def addition(h: Float[Array, " in"]) -> Float[Array, " out"]:
+        z = scale * (p * jnp.dot(a, h) + b * jnp.dot(q, h))
+        return z if offset is None else z + offset
+
+    return addition
+
+
+def _in_factors(network: Layered, x: Float[Array, " d"]) -> Callable[[Float[Array, " c"]], _Operator]:
+    """For any layers: directions F(p, q), the gradients with the terms (a, p) and (q, b)."""
+    inputs, cotangents = network.sensitivities(x)
+
+    def operator(selector: Float[Array, " c"]) -> _Operator:
+        ours = [jnp.tensordot(selector, b, 1) for b in cotangents]
+        zero, unravel = ravel_pytree(
+            [(jnp.zeros_like(b), jnp.zeros_like(a)) for a, b in zip(inputs, ours, strict=True)]
+        )
+
+        def directions(flat: Array) -> list[Addition]:
+            """Per layer what F(p, q) adds to the pre-activation."""
+            return [
+                functools.partial(layer.along, jnp.stack([a, q]), jnp.stack([p, b]))
+                for layer, a, b, (p, q) in zip(network.layers, inputs, ours, unravel(flat), strict=True)
+            ]
+
+        def sensitivities(flat: Array) -> list[tuple[Array, Array]]:
+            moved = zip(*network.sensitivities(x, directions(flat)), strict=True)
+            return [(jnp.tensordot(selector, b, 1), a) for a, b in moved]
+
+        def product(flat: Array) -> Array:
+            return ravel_pytree(jax.jvp(sensitivities, (zero,), (flat,))[1])[0]
+
+        def metric(flat: Array) -> Array:
+            # ⟨F(p, q), F(p', q')⟩ = ⟨p', z(a)⟩ + ⟨b, z(q')⟩, with z(h) what F(p, q) adds where the layer's input is h
+            pulled = [jax.vjp(along, a) for along, a in zip(directions(flat), inputs, strict=True)]
+            return ravel_pytree([(z, pull(b)[0]) for (z, pull), b in zip(pulled, ours, strict=True)])[0]
+
+        return _Operator(product, metric, zero)
+
+    return operator

@@ -133,9 +133,111 @@ def sgd_catapults(series: Series, *, per: Literal["run", "step"] = "run") -> flo
     return float(count) if per == "run" else count / steps if steps else None
 
 
+def batch_critical_rate(series: Series, *, reduce: Literal["min", "median"] = "median") -> float | None:
+    """Critical rate of a step's own batch, 2/(s lambda_max(K(X_b; w_t))), its median or minimum over the steps.
+
+    Weight^2 per loss; `None` for a run without a step, and where a batch of a dead network has no critical rate. Needs
+    the batch curve `batch_critical_rate`.
+
+    Raises:
+        ValueError: the curve is missing, or an unknown `reduce`.
+    """
+    if reduce not in ("min", "median"):
+        raise ValueError(f"batch_critical_rate: reduce must be min or median; got {reduce!r}")
+    if "batch_critical_rate" not in series.batch:
+        raise ValueError("batch_critical_rate needs the curve of that name, recorded at every step of the run")
+    values = series.batch["batch_critical_rate"]
+    return _finite({"min": np.min, "median": np.median}[reduce](values)) if len(values) else None
+
+
+def peak_over_start(series: Series, *, of: str) -> float | None:
+    """Largest value of the curve `of` over its value at initialisation; `None` if the run diverged: its peak has no
+    end. Needs the curve named by `of`.
+    """
+    _, values = series.curve(of, "peak_over_start")
+    return None if series.outcome == "divergent" else _ratio(np.max(values), values[0])
+
+
+def largest_rise(series: Series, *, of: str) -> float | None:
+    """Largest rise of the curve `of` above its smallest value so far, over its value at initialisation.
+
+    0 for a curve that only falls, however far it fell before: the excess over the start alone would not see a rise
+    from a smaller value. `None` if the run diverged. Needs the curve named by `of`.
+    """
+    _, values = series.curve(of, "largest_rise")
+    rises = values - np.minimum.accumulate(values)
+    return None if series.outcome == "divergent" else _ratio(np.max(rises), values[0])
+
+
+def end_over_start(series: Series, *, of: str) -> float | None:
+    """Last value of the curve `of` over its value at initialisation. Needs the curve named by `of`."""
+    _, values = series.curve(of, "end_over_start")
+    return _ratio(values[-1], values[0])
+
+
+def top_share_of_spike(series: Series) -> float | None:
+    """Share of the largest rise of the training loss that lies in the top eigenspace.
+
+    With L = PL_{<=s} + PL_{>s} the curves `top_loss` and `bulk_loss`, the rise goes from the smallest L so far, at
+    record u, to the record t > u where L exceeds that most; the share is (PL_{<=s}(t) - PL_{<=s}(u)) / (L(t) - L(u)),
+    above 1 where the rest falls meanwhile. `None` for a run whose loss never rises by more than 1%, and for one that
+    diverged. Needs both curves (arXiv 2306.04815).
+    """
+    _, top = series.curve("top_loss", "top_share_of_spike")
+    _, bulk = series.curve("bulk_loss", "top_share_of_spike")
+    loss = top + bulk
+    peak = int(np.argmax(loss - np.minimum.accumulate(loss)))
+    foot = int(np.argmin(loss[: peak + 1]))
+    if series.outcome == "divergent" or not loss[peak] > rules.RISE * loss[foot]:
+        return None
+    return _ratio(top[peak] - top[foot], loss[peak] - loss[foot])
+
+
 def boundary(series: Series) -> float | None:
     """Phase boundary found by the task's bisection: the middle of its last interval, in the unit of its axis."""
     return None if series.bracket is None else _finite(sum(series.bracket) / 2)
+
+
+def convex_from(series: Series) -> float | None:
+    """First recorded step at which the curve `convexity_constant` is positive; `None` if it never is."""
+    steps, values = series.curve("convexity_constant", "convex_from")
+    positive = np.flatnonzero(values > 0)
+    return float(steps[positive[0]]) if len(positive) else None
+
+
+def decay_violation(series: Series) -> float | None:
+    """How far the loss exceeds geometric decay: max over t >= 1 of L_t / (L_0 prod_{s<t} (1 - eta_s mu)).
+
+    mu is the smallest recorded `pl_constant`, |grad L|^2/(2 L). Where eta is at most 1/beta, beta the largest curvature
+    on the way, each step takes at least eta |grad L|^2/2 >= eta mu L from the loss, so that the ratio is at most 1
+    (arXiv 2209.15106 for gradient descent). `None` for a run without a step, with mu = 0 or eta mu >= 1, or that left
+    the finite numbers. Needs the curve `pl_constant`, and the loss of every step.
+
+    Raises:
+        ValueError: the curve is missing, or the training loss was not recorded at every step.
+    """
+    _, constants = series.curve("pl_constant", "decay_violation")
+    if len(series.loss) != series.steps[-1] + 1:
+        raise ValueError("decay_violation needs the training loss of every step, which mini-batch methods do not keep")
+    shrink = 1 - series.learning_rate * np.min(constants)
+    if len(shrink) == 0 or not np.all((shrink > 0) & (shrink < 1)) or not np.all(np.isfinite(series.loss)):
+        return None
+    with np.errstate(divide="ignore"):  # a loss of 0 violates nothing
+        excess = np.log(series.loss[1:]) - np.log(series.loss[0]) - np.cumsum(np.log(shrink))
+    return _finite(np.exp(np.max(excess)))
+
+
+def rate_times_sharpness(series: Series) -> float | None:
+    """Largest eta_t lambda_max(grad^2 L) over the records, the last one at the rate of the last step.
+
+    Below 1 every step is of gradient descent's safe size 1/beta (arXiv 2209.15106); above 2 it is unstable. `None` for
+    a run without a step. Needs the curve `sharpness`.
+    """
+    steps, values = series.curve("sharpness", "rate_times_sharpness")
+    if len(series.learning_rate) == 0:
+        return None
+    rates = series.learning_rate[np.minimum(steps, len(series.learning_rate) - 1)]
+    return _finite(np.max(rates * values))
 
 
 def recursion_error(series: Series, *, of: Literal["output", "kernel"] = "output") -> float | None:
@@ -186,6 +288,11 @@ def recursion_error(series: Series, *, of: Literal["output", "kernel"] = "output
         difference = np.asarray(predicted)[:, 0 if of == "output" else 1] - measured
         scale = np.max(np.abs(measured))
         return _finite(np.max(np.abs(difference)) / scale) if scale > 0 else None
+
+
+def _ratio(value: float | np.floating, start: float | np.floating) -> float | None:
+    """A quotient; `None` where it has no value."""
+    return _finite(value / start) if start else None
 
 
 def _finite(value: float | np.floating) -> float | None:

@@ -1,7 +1,7 @@
 """Metrics of one state of training: `(ctx, model, **options) -> scalar | Estimate`, pure and jit-safe.
 
-`model` holds the weights of the step at which the metric is asked for. Eigenvalues come as an `Estimate`: the value
-with the residual that certifies it, in the value's own unit.
+`model` holds the weights of the step at which the metric is asked for. Eigenvalues and suprema come as an `Estimate`:
+the value with the residual that certifies it, in the value's own unit.
 
 Notation: f(w; x) the predictor, L the training loss, J the Jacobian of all training outputs in the weights, K = J J^T
 the tangent kernel [n c, n c], s the loss's scale (the Gauss-Newton Hessian of L is s J^T J), w0 the initialisation.
@@ -183,10 +183,8 @@ def hessian_norm(ctx: Context, model: Any, *, examples: int = 4, steps: int = 32
     loss: it is what Theorem 3.6 of arXiv 2205.11786 and Theorem 3.2 of arXiv 2010.01092 bound. Output per weight^2. The
     residual is the mean of the examples' residuals.
     """
-    x = _inputs(ctx, examples)
-    keys = jax.random.split(ctx.key, len(x))
-    each = jax.vmap(lambda example, key: kernels.predictor_hessian_norm(model, example, key, steps))(x, keys)
-    return Estimate(jnp.mean(each.value), jnp.mean(each.residual))
+    values, residuals = kernels.predictor_hessian_norms(model, _inputs(ctx, examples), ctx.key, steps)
+    return Estimate(jnp.mean(values), jnp.mean(residuals))
 
 
 def _inputs(ctx: Context, examples: int) -> Inputs:
@@ -194,23 +192,38 @@ def _inputs(ctx: Context, examples: int) -> Inputs:
 
 
 def linearization_error(
-    ctx: Context, model: Any, *, radius: float = 1.0, examples: int = 4, restarts: int = 4, steps: int = 50
-) -> Scalar:
+    ctx: Context,
+    model: Any,
+    *,
+    radius: float = 1.0,
+    examples: int = 4,
+    restarts: int = 4,
+    most_restarts: int = 64,
+    steps: int = 50,
+) -> Estimate:
     """sup over |dw| = `radius` of |f(w + dw) - f_lin(w + dw)|, largest over examples and outputs; in units of the
     output.
 
     f_lin is the first-order expansion at the model's own weights (w0 for a metric of the start). The supremum is
-    sought by projected gradient ascent of `steps` steps from `restarts` starts, over the first `examples` test inputs
-    (training inputs without a test set): a lower bound (arXiv 2010.01092, 2205.11786).
+    sought by projected gradient ascent of `steps` steps, over the first `examples` test inputs (training inputs without
+    a test set): a lower bound (arXiv 2010.01092, 2205.11786). Starts are doubled from `restarts` on until that raises
+    it by less than 5%, or up to `most_restarts`; the residual is how far the last doubling raised it.
     """
-    return _worst(ctx, model, "linear", None, radius, examples, restarts, steps)
+    return _worst(ctx, model, "linear", None, radius, examples, restarts, most_restarts, steps)
 
 
 def quadratic_error(
-    ctx: Context, model: Any, *, radius: float = 1.0, examples: int = 4, restarts: int = 4, steps: int = 50
-) -> Scalar:
+    ctx: Context,
+    model: Any,
+    *,
+    radius: float = 1.0,
+    examples: int = 4,
+    restarts: int = 4,
+    most_restarts: int = 64,
+    steps: int = 50,
+) -> Estimate:
     """`linearization_error` against the second-order expansion f_quad (arXiv 2205.11787)."""
-    return _worst(ctx, model, "quadratic", None, radius, examples, restarts, steps)
+    return _worst(ctx, model, "quadratic", None, radius, examples, restarts, most_restarts, steps)
 
 
 def multilinear_error(
@@ -220,15 +233,16 @@ def multilinear_error(
     radius: float = 1.0,
     examples: int = 4,
     restarts: int = 4,
+    most_restarts: int = 64,
     steps: int = 50,
     degree: int | None = None,
-) -> Scalar:
+) -> Estimate:
     """`linearization_error` against the expansion that is first-order in each block of parameters (arXiv 2206.15058).
 
     `degree` truncates that expansion at a total degree in dw; without it all degrees stay. ValueError for a model
     without blocks.
     """
-    return _worst(ctx, model, "multilinear", degree, radius, examples, restarts, steps)
+    return _worst(ctx, model, "multilinear", degree, radius, examples, restarts, most_restarts, steps)
 
 
 def _worst(
@@ -239,8 +253,9 @@ def _worst(
     radius: float,
     examples: int,
     restarts: int,
+    most_restarts: int,
     steps: int,
-) -> Scalar:
+) -> Estimate:
     return kernels.worst_direction_error(
         model,
         _inputs(ctx, examples),
@@ -249,6 +264,7 @@ def _worst(
         truncate=truncate,
         radius=radius,
         restarts=restarts,
+        most_restarts=most_restarts,
         steps=steps,
     )
 
@@ -261,6 +277,21 @@ def agop_alignment(ctx: Context, model: Any) -> Scalar:
     if ctx.agop is None:
         raise ValueError("agop_alignment needs a data set whose true function is known, such as monomial")
     return kernels.alignment(kernels.agop(model, ctx.x_train), ctx.agop)
+
+
+def feature_alignment(ctx: Context, model: Any, *, layer: int = 1) -> Scalar:
+    """tr(G^T W^T W)/(|G|_F |W^T W|_F) in [0, 1], with W a layer's weights and G the AGOP with respect to its input.
+
+    Close to 1 where the layer's weights follow the directions that matter to the output: the neural feature ansatz
+    (arXiv 2212.13881). `layer` counts from 1, the output layer last. ValueError for a model that is no chain of dense
+    layers, and for a layer that it does not have.
+    """
+    chain = getattr(model, "chain", None)
+    if not isinstance(chain, models.Chain):
+        raise ValueError(f"feature_alignment needs a chain of dense layers, which {type(model).__name__} is not")
+    gradients = kernels.layer_agop(chain, ctx.x_train, layer)
+    weight = chain.layers[layer - 1].weight
+    return kernels.alignment(gradients, weight.T @ weight)
 
 
 def _norm(tree: PyTree) -> Scalar:

@@ -32,7 +32,7 @@ def hessians(model, x, y):
 
 
 def worst(model, x, y):
-    return {"worst": kernels.worst_direction_error(model, x[:1], KEY, against="linear", restarts=2, steps=3)}
+    return {"worst": kernels.worst_direction_error(model, x[:1], KEY, against="linear", restarts=2, steps=3).value}
 
 
 SMALL = {"wide": {"depth": 1}, "bottleneck": {"depth": 2, "at": [1]}}

@@ -4,9 +4,10 @@ import os
 
 import pytest
 
-from tangentbench.runners import schedule
+from tangentbench.runners import page, report, schedule, suite
 from tangentbench.runners.results import Store
 
+from . import report_store
 from .troubles import install
 
 
@@ -47,3 +48,15 @@ def stage(tmp_path_factory, trouble_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", trouble_path)
         yield Stage(tmp_path_factory.mktemp("stage"))
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory):
+    """(report, store, folder of task files, page) of the tasks of `report_store`."""
+    folder = tmp_path_factory.mktemp("report")
+    planned = report_store.planned(report_store.write_tasks(folder / "tasks"))
+    store = Store(folder / "store", create=True)
+    report_store.fill(store, planned)
+    runs = suite.lookup(store, report_store.CODE)
+    found = report.collect(planned, store, runs, report_store.CODE)
+    return found, store, folder / "tasks", page.html(found)

@@ -1,6 +1,8 @@
 """Arenas: tuning on validation data, scores that failures cannot flatter, rank sets, missing runs shown as missing."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from tangentbench.tasks.spec import Leaderboard
 
 from .boards import SEEDS, make_cell, make_run, make_task
 
+EXAMPLES = Path(__file__).parents[1] / "tasks" / "examples"
 TUNE_SEEDS = [1_000_000, 1_000_001, 1_000_002]
 METRICS = [{"name": "test_loss", "label": "test_loss"}, {"name": "validation_loss", "label": "validation_loss"}]
 RULES = Leaderboard(
@@ -247,6 +250,24 @@ def test_the_point_chosen_is_one_that_the_suite_can_score():
     assert (choice.index, choice.point) == (3, METHODS["adam"].grid[3])
     cell = load.score_cell(task, "adam", choice.point)
     assert cell.role == "score" and cell.method["learning_rate"] == METHODS["adam"].grid[3]["learning_rate"]
+
+
+def test_a_batch_that_is_cut_to_the_data_is_shown_as_it_ran(tmp_path):
+    """The grid of sgd has batches of 32, and here there are 20 examples."""
+    text = (EXAMPLES / "arena.yaml").read_text()
+    file = tmp_path / "small.yaml"
+    file.write_text(re.sub(r"train: \d+", "train: 20", text))
+    task = load.load_task(file)
+    assert task.leaderboard is not None
+
+    def runs(cell, seed):
+        names = (task.leaderboard.metric, task.leaderboard.validation_metric)
+        return make_run(cell, seed, scalars=dict.fromkeys(names, 0.5))
+
+    rows = {row.method: row for row in board(task, load.cells(task), runs).rows}
+    assert METHODS["sgd"].grid[0]["batch_size"] == 32
+    assert rows["sgd"].point == {**METHODS["sgd"].grid[0], "batch_size": 20}
+    assert rows["gd"].point == METHODS["gd"].grid[0]
 
 
 def test_stale_runs_are_counted_and_a_task_without_an_arena_has_no_board():

@@ -11,13 +11,13 @@ import time
 
 import pytest
 
-from tangentbench.runners import cli, suite
+from tangentbench.runners import arguments, cli, suite
 from tangentbench.runners.results import Store
 
 from . import suite_files
 from .troubles import calls
 
-FORMATS = cli.FORMATS
+FORMATS = arguments.FORMATS
 
 
 @pytest.fixture(autouse=True)
@@ -162,13 +162,19 @@ def test_an_interrupt_is_130(call, tasks, monkeypatch, number):
 def test_usage_errors_are_one_line_and_1(call):
     for words, hint in (
         (("run", "--sedes", "3"), "--sedes"),
-        (("rum",), "rum"),
+        (("rum",), "unknown command 'rum': did you mean 'run'?"),
+        (("borad",), "choose list, show, validate, run, leaderboard, claims"),
         (("run", "--seeds", "0"), "at least 1"),
         (("run", "--seeds", "many"), "'many'"),
         (("run", "--base-seed", "-1"), "at least 0"),
         (("run", "--jobs", "0"), "at least 1"),
         (("run", "--tier", "huge"), "smoke"),
+        (("run", "--seed", "3"), "unknown argument '--seed': did you mean '--seeds'"),
+        (("--verion",), "did you mean '--version'"),
+        (("show", "a", "b"), "unknown argument 'b'"),
+        (("run", "--tier", "lapto"), "did you mean 'laptop'?"),
         (("list", "colours"), "methods"),
+        (("list", "model"), "did you mean 'models'?"),
         (("run", "--format", "xml"), "markdown"),
         (("show",), "TASK"),
         (("claims", "--res", "x"), "--res"),
@@ -187,6 +193,10 @@ def test_an_unknown_task_is_4_with_a_suggestion(call, tasks):
     for command in ("run", "claims", "leaderboard", "show"):
         code, out, err = call(command, "tiny/hods", "--tasks", tasks)
         assert (code, out) == (4, "") and "did you mean 'tiny/holds'?" in err and err.count("\n") == 1
+    code, _, err = call("show", "tiny", "--tasks", tasks)
+    assert code == 4 and "it is a family: tiny/" in err and "tiny/holds" in err
+    code, _, err = call("run", "xyz")
+    assert code == 4 and "`tangentbench list` shows them all" in err
     code, _, err = call("run", "nothing/*")
     assert code == 4 and "no task matches nothing/*" in err
 
@@ -227,7 +237,27 @@ def test_help_and_version(call):
     for words in (("--help",), ("--version",), *((name, "--help") for name in ("list", "show", "validate", "run"))):
         code, out, err = call(*words)
         assert (code, err) == (0, "") and out
-    assert "130 interrupted" in call("leaderboard", "--help")[1]
+    for name in ("list", "show", "validate", "run", "leaderboard", "claims"):
+        out = call(name, "--help")[1]
+        assert "130  interrupted" in out and out.count(f"\n  tangentbench {name}") >= 3  # examples
+    examples = [line.split("   ")[0].split(" > ")[0].split() for line in call("--help")[1].splitlines()]
+    examples = [words[1:] for words in examples if words[:1] == ["tangentbench"]]
+    assert len(examples) == 5
+    for line in "\n".join(arguments.EXAMPLES.values()).split("\n"):
+        words = line.strip().partition("   ")[0].partition(" > ")[0].replace("'", "").split()
+        arguments.parser().parse_args(words[1:])  # every example is a command
+
+
+def test_a_component_is_shown_with_its_options(call, tasks):
+    for words in (("list", "models", "wide"), ("show", "wide")):
+        code, out, err = call(*words)
+        assert (code, err) == (0, "") and "Number of hidden layers." in out
+    assert call("list", "tasks", "tiny/holds", "--tasks", tasks)[1] == call("show", "tiny/holds", "--tasks", tasks)[1]
+    both = json.loads(call("show", "boundary", "--format", "json")[1])  # a metric and a claim
+    assert [one["kind"] for one in both] == ["metric", "claim"]
+    assert json.loads(call("show", "sgd", "--format", "json")[1])["kind"] == "method"
+    code, out, err = call("list", "models", "wid")
+    assert (code, out, err.count("\n")) == (1, "", 1) and "did you mean 'wide'?" in err
 
 
 def test_schema_is_one_json_document(call):

@@ -1,4 +1,4 @@
-"""What `list`, `show` and `validate` print."""
+"""What `show` prints of a task."""
 
 import csv
 import io
@@ -8,35 +8,9 @@ from pathlib import Path
 import pytest
 
 from tangentbench.runners import describe
-from tangentbench.tasks import registry
-from tangentbench.tasks.load import suite
+from tangentbench.runners.regions import Rejection, region_of
 
 EXAMPLES = Path(__file__).parents[1] / "tasks" / "examples"
-
-
-@pytest.mark.parametrize("kind", describe.KINDS)
-def test_every_format_lists_the_same_names(kind):
-    text = {fmt: describe.list_components(kind, fmt) for fmt in describe.FORMATS}
-    rows = json.loads(text["json"])
-    names = [row.get("id") or row["name"] for row in rows]
-    singular = {"losses": "loss"}.get(kind, kind.rstrip("s"))
-    assert names == (suite() if kind == "tasks" else [*registry.table(singular)])
-    assert [row[0] for row in csv.reader(io.StringIO(text["csv"]))][1:] == names
-    assert [line.split("|")[1].strip() for line in text["markdown"].splitlines()[2:]] == names
-    lines = [line.split()[0] for line in text["table"].splitlines() if line[:2].strip()]  # not what was wrapped
-    assert [line for line in lines if line in names] == names
-    assert max(map(len, text["table"].splitlines())) <= describe.PIPE_WIDTH
-
-
-def test_metrics_have_unit_direction_and_definition():
-    row = next(r for r in json.loads(describe.list_components("metrics", "json")) if r["name"] == "agop_alignment")
-    assert (row["unit"], row["direction"]) == ("1", "higher") and "tr(G^T G*)" in row["definition"]
-
-
-def test_a_folder_of_tasks_is_listed_too():
-    rows = json.loads(describe.list_components("tasks", "json", folder=str(EXAMPLES)))
-    row = next(row for row in rows if row["id"] == "batch_size")
-    assert (row["paper"], row["claims"], row["controls"], row["arena"]) == ("2306.04815", 2, 1, "")
 
 
 def test_a_task_is_shown_with_its_cells_and_claims():
@@ -82,24 +56,43 @@ def test_regions(kind, options, text):
     assert describe.region(kind, options) == text
 
 
-def test_validate(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert describe.validate() == 0
-    assert capsys.readouterr().out.strip() == f"{len(suite())} of {len(suite())} task files are valid"
-    Path("good.yaml").write_text((EXAMPLES / "exponent.yaml").read_text())
-    Path("bad.yaml").write_text(Path("good.yaml").read_text().replace("half_sse", "half_see"))
-    assert describe.validate(["good.yaml"]) == 0
-    capsys.readouterr()
-    assert describe.validate(["."]) == 1
-    out, err = capsys.readouterr()
-    assert out == "1 of 2 task files are valid\n"
-    assert err == "bad.yaml:6:7: unknown loss 'half_see' (did you mean 'half_sse' or 'half_mse'?)\n"
-    assert describe.validate(["."], "json") == 1
-    document = json.loads(capsys.readouterr().out)
-    assert (document["files"], document["valid"], document["problems"][0]["line"]) == (2, 1, 6)
-    assert describe.validate(["."], "csv") == 1
-    assert capsys.readouterr().out.splitlines()[0] == "file,line,col,message,suggestion"
-    assert describe.validate(["quadratic/no_such_task"]) == 1
-    assert "quadratic/no_such_task: unknown task" in capsys.readouterr().err
-    Path("empty").mkdir()
-    assert describe.validate(["empty"]) == 4
+def test_an_exponents_control_says_what_rejects_it():
+    rows = {
+        row["id"]: row for row in json.loads(describe.show_task(str(EXAMPLES / "exponent.yaml"), fmt="json"))["claims"]
+    }
+    assert rows["falls"]["rejected_if"] == ""
+    controls = [row for row in rows.values() if row["control_of"]]
+    assert controls and all(
+        row["rejected_if"] == "the whole interval of the slope lies above -0.35" for row in controls
+    )
+    text = describe.show_task(str(EXAMPLES / "exponent.yaml"))
+    assert text.count("  rejected if: the whole interval of the slope lies above -0.35") == len(controls)
+    # the other sides: what stays is rejected by decay, what grows by anything below its band
+    assert Rejection.of(region_of({"within": [-0.1, 0.1]})).below == -0.35
+    assert Rejection.of(region_of({"at_least": 0.5})).below == 0.5
+    rows = json.loads(describe.show_task(str(EXAMPLES / "batch_size.yaml"), fmt="json"))["claims"]
+    assert not any(row["rejected_if"] for row in rows)  # a contrast fails, and that is all
+
+
+def test_an_arena_as_csv_is_its_tuning_grid():
+    rows = list(csv.DictReader(io.StringIO(describe.show_task(str(EXAMPLES / "arena.yaml"), fmt="csv"))))
+    cells = json.loads(describe.show_task(str(EXAMPLES / "arena.yaml"), fmt="json"))["cells"]["laptop"]
+    assert len(rows) == cells and {"method", "point", "learning_rate", "batch_size", "steps"} <= set(rows[0])
+    assert len({(row["method"], row["point"]) for row in rows}) == cells
+
+
+def test_a_task_without_claims_as_csv_is_its_cells(tmp_path):
+    text = (EXAMPLES / "exponent.yaml").read_text()
+    (tmp_path / "plain.yaml").write_text(text[: text.index("claims:")])
+    rows = list(csv.DictReader(io.StringIO(describe.show_task(str(tmp_path / "plain.yaml"), fmt="csv"))))
+    assert len(rows) == 15 and {row["model.width"] for row in rows}
+
+
+def test_the_control_of_a_contrast_is_shown_with_its_own_cells(tmp_path):
+    pair = "between: [{method.batch_size: 20}, {method.batch_size: largest}]"
+    head = "id: medium, says: Not so, control: small_batches_generalise, where: {model.activation: relu}"
+    text = (EXAMPLES / "batch_size.yaml").read_text().replace("[64, 5]", "[64, 20, 5]")
+    (tmp_path / "x.yaml").write_text(text.replace("tiers:", f"  - {{{head}, {pair}}}\ntiers:"))
+    rows = {row["id"]: row for row in json.loads(describe.show_task(str(tmp_path / "x.yaml"), fmt="json"))["claims"]}
+    assert rows["medium"]["region"].startswith("ratio of (method.batch_size: 20) to (method.batch_size: 512)")
+    assert rows["tanh_does_not"]["region"].startswith("ratio of (method.batch_size: 5) to (method.batch_size: 512)")

@@ -22,14 +22,19 @@ def store(tmp_path):
     return Store(tmp_path / "results", create=True)
 
 
+titles: list[str] = []
+
+
 @pytest.fixture
 def waves(monkeypatch):
     """Stands in for the scheduler: plants a run for every missing one, and keeps what each wave asked for."""
     asked = []
+    titles.clear()
 
-    def execute(cells, store, *, code, tier, argv, jobs, fresh, notify):
+    def execute(cells, store, *, code, tier, argv, jobs, fresh, notify, crew, title):
         lanes = schedule.missing(cells, store, code, fresh=fresh)
         asked.append(lanes)
+        titles.append(title)
         for cell, seed in lanes:
             loss = 1.0 / (1 + cell.coords.get("point", 0))  # the last grid point is the best
             store.write(
@@ -62,6 +67,7 @@ def test_scores_wait_for_their_tuning(planned, store, waves):
     assert suite.second_wave(planned, suite.lookup(store, CODE)) == []
     done = suite.run_missing(planned, store, code=CODE)
     first, second = waves
+    assert titles == ["tasks and tuning for the arenas", "scoring on the arenas"]
     assert len(first) == 2 * 3 + 12 and done == len(first) + len(second)
     assert [(cell.role, cell.method["name"], cell.coords["point"], seed) for cell, seed in second] == [
         ("score", name, 5, seed) for name in ("gd", "momentum") for seed in range(3)

@@ -261,6 +261,22 @@ def test_the_control_of_an_exponent_by_planted_slopes(within, power, expected, t
     assert (claim.verdict, control.verdict, control.region) == ("fails", expected, text)
 
 
+def test_the_control_of_a_contrast_compares_its_own_cells():
+    """Same metric, comparison and region; with the claim's cells it would hold instead of being rejected."""
+    claim = {"id": "low", **contrast(**{"as": "difference", "at_most": -0.5})}
+    other = {"id": "not", "control": "low", "between": [{"method.batch_size": 50}, {"method.batch_size": 512}]}
+    cells = [make_cell({"method.batch_size": size}) for size in (5, 50, 512)]
+
+    def values(cell, seed):
+        return (-1.0 if cell.coords["method.batch_size"] == 5 else 0.0) + 0.01 * noise(cell, seed)
+
+    held, control = evaluate(make_task(claim, other), cells, runs_of(values))
+    assert (held.verdict, control.verdict, control.kind) == ("holds", "rejected", "contrast")
+    assert control.value == pytest.approx(0, abs=0.02) and control.region == held.region
+    copied = {**other, "between": claim["contrast"]["between"]}
+    assert evaluate(make_task(claim, copied), cells, runs_of(values))[1].verdict == "not rejected"
+
+
 def test_an_undecided_control_is_not_rejected():
     task = make_task(
         {"id": "big", "threshold": {"metric": "m", "at_least": 0.5}, "where": {"a": 1}},

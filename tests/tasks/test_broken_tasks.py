@@ -91,6 +91,49 @@ metrics:
   - recursion_error
 """
 
+GRAPH = """\
+title: A broken graph
+version: 1
+stream: 9
+dataset: {name: sphere, dim: 3, target: noise, train: 4, validation: 0, test: 0}
+model:
+  name: dag
+  activation: tanh
+  edges:
+    - [x0, a]
+    - [x1, a]
+    - [a, b]
+    - [x2, b]
+    - [b, 7]
+    - [a, y0]
+    - [7, y0]
+loss: mse
+stop: {steps: 0}
+metrics: [{name: hessian_norm, at: start}]
+"""
+
+GENERATED = """\
+title: A broken generator
+version: 1
+stream: 9
+dataset: {name: sphere, dim: 3, target: noise, train: 4, validation: 0, test: 0}
+model: {name: dag, activation: tanh, generator: {name: fully_connected, depth: 3, width: 8}}
+loss: mse
+stop: {steps: 0}
+metrics: [{name: hessian_norm, at: start}]
+"""
+
+CONVOLUTION = """\
+title: A broken convolution
+version: 1
+stream: 9
+dataset: {name: sphere, dim: 9, target: noise, train: 4, validation: 0, test: 0}
+model: {name: conv, depth: 2, channels: 4, activation: tanh}
+loss: mse
+stop: {steps: 0}
+metrics: [{name: hessian_norm, at: start}]
+"""
+
 METRICS = "metrics: [train_loss, test_loss, agop_alignment]"
 EXPONENT = "exponent: {metric: test_loss, along: model.width, within: [-2, -0.1]}"
 
@@ -146,6 +189,28 @@ CASES = {
     "mapping for a component": (TASK, "model: {name: wide, depth: 1, width: 64, activation: relu}", "model: §wide",
         "'model': expected a mapping, got the text 'wide'", ""),
     "null": (TASK, "loss: mse", "loss: §null", "'loss': expected text, got nothing", ""),
+    "a number for a section": (
+        TASK, "stop: {steps: 200, train_loss: 1e-3}", "stop: §200", "'stop': expected a mapping, got 200",
+        "write {steps: 200}",
+    ),
+    "text for a section": (
+        TASK, 'paper: {arxiv: "2306.04815"}', 'paper: §"2306.04815"', "'paper': expected a mapping",
+        'write {arxiv: "2306.04815"}',
+    ),
+    "a longer paper number": (
+        TASK, '"2306.04815"', '§"arXiv:2306.04815"', "expected the number of a paper on arXiv", 'write "2306.04815"',
+    ),
+    "text for a list of texts": (TASK, METRICS, "metrics: §test_loss", "'metrics': expected a list", "write [test_loss]"),
+    "a mapping for a name": (TASK, "loss: mse", "loss: §{name: mse}", "'loss': expected text, got a mapping", "write mse"),
+    "a misspelt key that a tier overrides": (
+        TASK, "{steps: 200,", "{§stepps: 200,", "unknown key 'stepps'", "did you mean 'steps'?",
+    ),
+    # what the sweep replaces
+    "base value too small": (TASK, "width: 64, ", "width: §-64, ", "'width' must be >= 1, got -64", ""),
+    "base value of a wrong type": (TASK, "batch_size: 16, ", "batch_size: §sixteen, ", "expected a whole number", ""),
+    "base list of a wrong type": (
+        TASK, "width: 64, ", "width: [§64.0], ", "item 1 of 'width': expected a whole number, got 64.0", "write 64",
+    ),
     # sizes
     "too small": (TASK, "train: 64", "train: §0", "'train' must be >= 1, got 0", ""),
     "too large": (TASK, "depth: 1", "depth: §500", "'depth' must be <= 200, got 500", ""),
@@ -157,7 +222,7 @@ CASES = {
     "too few images": (
         TASK, "{name: monomial, dim: 20, train: 64", "{name: digits, train: §300", "only 357 examples exist", "",
     ),
-    "seed of a tuning": (TASK, "seeds: 8", "seeds: [0, 1, §1000000]", "this item must be < 1e+06, got 1000000", ""),
+    "seed of a tuning": (TASK, "seeds: 8", "seeds: [0, 1, §1000000]", "item 3 of 'seeds' must be < 1000000, got 1000000", ""),
     "duplicate seeds": (TASK, "seeds: 8", "seeds: §[1, 2, 3, 2]", "seed 2 is given twice", ""),
     # methods
     "critical and adaptive": (
@@ -172,7 +237,7 @@ CASES = {
     ),
     "batch of gradient descent": (
         TASK, "method.batch_size: [8, 16]", "method.name: [sgd, gd]\n  method.batch_size: [§8, 16]",
-        "'batch_size': expected no value, got 8", "remove the key",
+        "'batch_size': expected no value, got 8", "leave it out: always the full training set",
     ),
     "unknown schedule": (
         TASK, "batch_size: 16, ", "batch_size: 16, schedule: {name: §cosin}, ", "unknown schedule 'cosin'", "'cosine'",
@@ -211,6 +276,11 @@ CASES = {
         TASK, "  model.width: [16, 32, 64]\n  method.batch_size: [8, 16]",
         "  zip: §{model.width: [16, 32, 64], method.batch_size: [8, 16]}",
         "zipped axes must have equal lengths: model.width has 3, method.batch_size has 2", "",
+    ),
+    "point of a zip twice": (
+        TASK, "  model.width: [16, 32, 64]\n  method.batch_size: [8, 16]",
+        "  zip: {model.width: [16, 32, 64, §16], method.batch_size: [8, 8, 8, 8]}",
+        "the zip has the point model.width: 16, method.batch_size: 8 twice", "remove one",
     ),
     "swept twice": (
         TASK, "  method.batch_size: [8, 16]", "  method.batch_size: [8, 16]\n  zip: {§model.width: [1, 2]}",
@@ -263,6 +333,19 @@ CASES = {
     "curve not recorded": (
         TASK, METRICS, "metrics: [test_loss, §{name: work_to_target, target: 1, of: test_loss}]",
         "work_to_target needs the curve 'test_loss', which is not recorded", "add {name: test_loss, at: schedule}",
+    ),
+    "growth of a curve not recorded": (
+        TASK, METRICS, "metrics: [test_loss, §{name: peak_over_start, of: top_loss}]",
+        "peak_over_start needs the curve 'top_loss', which is not recorded", "add {name: top_loss, at: schedule}",
+    ),
+    "no Krylov step beyond the top": (
+        TASK, METRICS, "metrics: [{name: top_loss, top: 8, steps: §8}]", "steps must be above top = 8", "raise it",
+    ),
+    "features of a model without layers": (
+        TASK, TASK[TASK.index("model:"):],
+        "model: {name: general_quadratic}\nloss: mse\nmethod: {name: gd, learning_rate: 0.1}\nstop: {steps: 9}\nseeds: 1\n"
+        "metrics: [train_loss, §feature_alignment]\n",
+        "feature_alignment needs a fully connected network", "use the wide or the bottleneck model",
     ),
     "catapults of mini-batches": (
         TASK, METRICS, "metrics: [test_loss, {name: tangent_kernel_norm, at: schedule}, §catapults]",
@@ -342,11 +425,34 @@ CASES = {
         "    control: wider_is_better\n    where: §{method.batch_size: 8}",
         "the control selects the same cells as 'wider_is_better'", "change one factor in `where`",
     ),
+    "control of the same pair": (
+        TASK, "tiers:", "  - {id: more, says: More, control: smaller_is_better, where: {model.width: 64}, between: "
+        "§[{method.batch_size: 16}, {method.batch_size: 8}]}\ntiers:",
+        "the control selects the same cells as 'smaller_is_better'", "change one factor in `where`",
+    ),
+    "pair of no contrast": (
+        TASK, "    where: {method.batch_size: 16}",
+        "    where: {method.batch_size: 16}\n    §between: [{model.width: 16}, {model.width: 32}]",
+        "only the control of a contrast has a `between` of its own", "remove it",
+    ),
+    "pair beside its contrast": (
+        TASK, "    contrast: {", "    §between: [{method.batch_size: 8}, {method.batch_size: 16}]\n    contrast: {",
+        "only the control of a contrast has a `between` of its own", "put it into the contrast",
+    ),
+    "pair of three": (
+        TASK, "tiers:", "  - {id: more, says: More, control: smaller_is_better, between: "
+        "§[{model.width: 16}, {model.width: 32}, {model.width: 64}]}\ntiers:", "at most 2", "",
+    ),
+    "pair of many cells": (
+        TASK, "tiers:", "  - {id: more, says: More, control: smaller_is_better, between: "
+        "[§{model.width: 16}, {model.width: 32}]}\ntiers:",
+        "the first side selects 2 cells, must be one", "give method.batch_size one value in `where`",
+    ),
     "control with a kind": (
         TASK, "    control: wider_is_better", f"    control: wider_is_better\n    §{EXPONENT}",
         "a control takes its kind from the claim it controls", "remove it",
     ),
-    "bad id": (TASK, "id: not_at_sixteen", "id: §not-at-16", "does not have the form", ""),
+    "bad id": (TASK, "id: not_at_sixteen", "id: §not-at-16", "expected small letters, digits and underscores", "write not_at_16"),
     "unknown outcome": (
         TASK, EXPONENT, "outcome: {is: [§catapults], at_least: 0.9}", "got the text 'catapults'", "did you mean 'catapult'?",
     ),
@@ -358,6 +464,62 @@ CASES = {
     "unknown in a tier": (TASK, "stop: {steps: 10}", "stop: {§stepps: 10}", "unknown key 'stepps'", ""),
     "unknown claim in a tier": (
         TASK, "{seeds: 2,", "{claims: {§wider_is_beter: null}, seeds: 2,", "no claim is called 'wider_is_beter'", "did you mean 'wider_is_better'?",
+    ),
+    # graphs
+    "cycle": (
+        GRAPH, "- [b, 7]", "- [b, 7]\n    - §[7, a]", "the graph has a cycle: ", "remove an edge of it, such as [",
+    ),
+    "node that reads itself": (GRAPH, "- [b, 7]", "- [b, 7]\n    - §[b, b]", "the graph has a cycle: b -> b", "such as [b, b]"),
+    "unreachable node": (
+        GRAPH, "- [b, 7]", "- [b, 7]\n    - §[c, 7]", "no input leads to node 'c'", "add an edge [x0, c], or remove the node",
+    ),
+    "dangling node": (GRAPH, "- [b, 7]", "- [b, 7]\n    - §[b, c]", "node 'c' leads to no output", "add an edge [c, y0]"),
+    "edge twice": (GRAPH, "- [b, 7]", "- [b, 7]\n    - §[x0, a]", "the edge [x0, a] is given twice", "remove one"),
+    "input that reads": (GRAPH, "- [b, 7]", "- [b, 7]\n    - §[a, x2]", "the input 'x2' reads 'a', but inputs are given", "[x2, a]"),
+    "output that is read": (GRAPH, "- [b, 7]", "- [b, 7]\n    - §[y0, y1]", "'y1' reads the output 'y0'", "name it otherwise"),
+    "gap in the outputs": (GRAPH, "- [7, y0]", "- [7, y0]\n    - §[7, y2]", "no edge leads into the output y1", "without a gap"),
+    "no output": (
+        GRAPH, "    - [a, y0]\n    - [7, y0]\n", "", "no edge leads into the output y0", "outputs are y0, y1",
+    ),
+    "edge of three": (GRAPH, "- [b, 7]", "- §[b, 7, a]", "needs at most 2 items, got 3", ""),
+    "edges and a generator": (
+        GRAPH, "  activation: tanh\n", "  activation: tanh\n  generator: §{name: densenet, depth: 2, width: 4}\n",
+        "give edges or a generator, got both", "keep one",
+    ),
+    "no graph": (
+        GENERATED, "{name: dag, activation: tanh, generator: {name: fully_connected, depth: 3, width: 8}}",
+        "§{name: dag, activation: tanh}", "give edges or a generator, got neither", "",
+    ),
+    "unknown generator": (
+        GENERATED, "name: fully_connected", "name: §fuly_connected", "unknown generator 'fuly_connected'", "'fully_connected'",
+    ),
+    "option of another generator": (
+        GENERATED, "{name: fully_connected, depth: 3, width: 8}", "{name: densenet, depth: 3, width: 8, §keep: 0.5}",
+        "unknown key 'keep'", "",
+    ),
+    "narrow level beyond the depth": (
+        GENERATED, "width: 8}", "width: 8, at: §[4], width_at: 3}", "at must list hidden levels between 1 and depth = 3", "",
+    ),
+    "narrow level without a width": (GENERATED, "width: 8}", "width: 8, at: §[2]}", "at and width_at belong together", "give both"),
+    "widths of another depth": (GENERATED, "width: 8}", "width: §[8, 8]}", "width lists 2 hidden levels but depth is 3", ""),
+    "too few nodes": (
+        GENERATED, "{name: fully_connected, depth: 3, width: 8}", "{name: random_in_degree, depth: 3, width: 16, nodes: §32}",
+        "nodes must be at least width^power = 64", "raise it",
+    ),
+    "graph too large": (
+        GENERATED, "{name: fully_connected, depth: 3, width: 8}", "{name: residual, depth: 3, width: §100000}",
+        "the graph has room for 2e+10 weights; at most 1e+08", "lower width",
+    ),
+    "readout of no level": (
+        GENERATED, "activation: tanh,", "activation: tanh, readout: §4,", "hidden level between 1 and depth = 3, got 4", "",
+    ),
+    "readout with an activation": (
+        GENERATED, "activation: tanh,", "activation: tanh, readout: 2, output_activation: §tanh,",
+        "readout gives pre-activations, which have no output_activation", "write identity",
+    ),
+    "even kernel": (CONVOLUTION, "channels: 4,", "channels: 4, kernel: §2,", "kernel must be odd", "write 3"),
+    "unknown padding": (
+        CONVOLUTION, "channels: 4,", "channels: 4, padding: §zeros,", "expected 'circular' or 'zero'", "did you mean 'zero'?",
     ),
     # arenas
     "arena with a method": (
@@ -420,6 +582,12 @@ CASES = {
 }  # fmt: skip
 
 
+SEVERAL = {
+    CASES["batch of gradient descent"][1:3]: 2,  # one for each value
+    CASES["labels along"][1:3]: 2,  # and a claim names the value that has a label now
+}
+
+
 def place(text: str, file: str) -> tuple[str, str]:
     """The text without its mark, and `file:line:col` of the mark."""
     before = text.partition("§")[0]
@@ -440,12 +608,13 @@ def test_a_mistake_is_reported_at_its_place(tmp_path, monkeypatch, base, old, ne
     assert fitting, lines
     if "§" in new:
         assert any(line.startswith(start) for line in fitting), lines
+    assert len(lines) == SEVERAL.get((old, new), 1), lines  # one mistake, one message
 
 
 @pytest.mark.parametrize(
     "base",
     [
-        *(TASK, ARENA, SEARCH, RECURSION),
+        *(TASK, ARENA, SEARCH, RECURSION, GRAPH, GENERATED, CONVOLUTION),
         RECURSION.replace(", expansion: quadratic", ""),
         RECURSION.replace("expansion: quadratic", "expansion: linear"),
         RECURSION.replace("relu, expansion: quadratic", "tanh"),
@@ -489,3 +658,39 @@ def test_a_folder_is_no_file(tmp_path):
     (tmp_path / "x.yaml").mkdir()
     with pytest.raises(TaskFileError, match="x.yaml: not a file"):
         load_task(tmp_path / "x.yaml")
+
+
+def test_a_base_value_need_only_be_possible_by_itself(tmp_path):
+    """Beside other values that are swept too, a value that the sweep replaces may not fit."""
+    (tmp_path / "valid.yaml").write_text(TASK.replace("batch_size: 16, ", "batch_size: 1000, "))
+    load_task(tmp_path / "valid.yaml")
+
+
+@pytest.mark.parametrize("value", ["many", "'64'", "one", "[one]", "{a: 1}", "null", "true", "1.5", '"8"'])
+@pytest.mark.parametrize("key", ["seeds", "width", "factors", "learning_rate", "metrics", "stop", "within"])
+def test_a_suggested_value_is_accepted(tmp_path, key, value):
+    """What a message says to write is not answered with the same message."""
+    old = {
+        "seeds": "seeds: 8\n", "factors": "dim: 20,", "learning_rate": "learning_rate: {critical: 0.5}",
+        "metrics": METRICS, "stop": "stop: {steps: 200, train_loss: 1e-3}", "within": "within: [-2, -0.1]", "width": "width: 64, ",
+    }[key]  # fmt: skip
+
+    def problems(given):
+        end = {"seeds": "\n", "factors": ",", "width": ", "}.get(key, "")
+        head = "dim: 20, " if key == "factors" else ""
+        assert TASK.count(old) == 1
+        (tmp_path / "x.yaml").write_text(TASK.replace(old, f"{head}{key}: {given}{end}"))
+        try:
+            load_task(tmp_path / "x.yaml")
+        except TaskFileError as error:
+            return [p for p in error.problems if f"'{key}'" in p.message]
+        return []
+
+    for problem in problems(value):
+        if (
+            problem.suggestion.startswith("write ")
+            and "…" not in problem.suggestion
+            and "':'" not in problem.suggestion
+        ):
+            written = problem.suggestion.removeprefix("write ").removesuffix(" in quotes")
+            assert problem.message not in [p.message for p in problems(written)]

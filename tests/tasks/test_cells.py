@@ -328,3 +328,12 @@ def test_tiers_of_an_arena_have_their_own_budget_and_target(task):
 def test_a_broken_tier_is_noticed_from_any_other(task):
     with pytest.raises(TaskFileError, match="must be >= 1, got 0"):
         task("tiers: {paper: {model: {width: 0}}}", "smoke")
+
+
+def test_a_zip_may_repeat_the_values_of_one_axis(task):
+    made = task("sweep: {zip: {model.width: [4, 4, 8], dataset.train: [8, 16, 8]}}")
+    assert [cell.coords for cell in cells(made)] == [
+        {"model.width": 4, "dataset.train": 8},
+        {"model.width": 4, "dataset.train": 16},
+        {"model.width": 8, "dataset.train": 8},
+    ]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tangentbench.tasks import catalog as catalog_module
-from tangentbench.tasks.load import TaskFileError, UnknownName, catalog, cells, find, load_task, suite
+from tangentbench.tasks.load import TaskFileError, UnknownName, catalog, cells, find, load_task, load_tiers, suite
 from tangentbench.tasks.spec import TIERS
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -25,6 +25,14 @@ def test_examples_have_cells_at_every_tier(path, tier):
     found = cells(task)
     assert found and len({cell.digest for cell in found}) == len(found)
     json.dumps([cell.model_dump(mode="json") for cell in found], allow_nan=False)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_all_tiers_at_once_are_the_tiers_one_by_one(path):
+    together = load_tiers(path)
+    assert [*together] == [*TIERS]
+    for tier, task in together.items():
+        assert task == load_task(path, tier)
 
 
 def test_the_suite_is_valid():
@@ -108,6 +116,17 @@ def test_claims_carry_kinds_options_and_values_of_the_tier():
         assert (control.kind, control.control, control.where) == (
             "", "small_batches_generalise", {"model.activation": "tanh"},
         )  # fmt: skip
+
+
+def test_the_control_of_a_contrast_may_compare_other_cells(tmp_path):
+    text = (EXAMPLES / "batch_size.yaml").read_text().replace("[64, 5]", "[64, 20, 5]")
+    pair = "between: [{method.batch_size: 20}, {method.batch_size: largest}]"
+    head = "id: medium, says: Not so, control: small_batches_generalise, where: {model.activation: relu}"
+    (tmp_path / "x.yaml").write_text(text.replace("tiers:", f"  - {{{head}, {pair}}}\ntiers:"))
+    claims = {claim.id: claim for claim in load_task(tmp_path / "x.yaml").claims}
+    medium = claims["medium"]
+    assert medium.between == [{"method.batch_size": 20}, {"method.batch_size": 512}] and medium.options == {}
+    assert claims["tanh_does_not"].between is None
 
 
 def test_a_tier_changes_and_drops_claims(tmp_path):

@@ -100,6 +100,74 @@ def test_sgd_catapults():
         series.sgd_catapults(mini)
 
 
+def test_batch_critical_rate():
+    batch = {"batch_critical_rate": np.array([4.0, 1.0, 2.0, 9.0, 3.0])}
+    mini = run([1.0, 0.5], steps=[0, 5], every=5, batch=batch)
+    assert series.batch_critical_rate(mini) == 3.0
+    assert series.batch_critical_rate(mini, reduce="min") == 1.0
+    dead = dataclasses.replace(mini, batch={"batch_critical_rate": np.array([4.0, np.nan])})
+    assert series.batch_critical_rate(dead) is None
+    assert series.batch_critical_rate(dataclasses.replace(mini, batch={"batch_critical_rate": np.zeros(0)})) is None
+    with pytest.raises(ValueError, match="reduce must be min or median; got 'mean'"):
+        series.batch_critical_rate(mini, reduce="mean")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="batch_critical_rate needs the curve of that name"):
+        series.batch_critical_rate(run([1.0, 0.5]))
+
+
+# -- spikes -----------------------------------------------------------------------------------------------------------
+
+
+def spiking(top, bulk, **rest) -> Series:
+    curves = {"top_loss": np.asarray(top, float), "bulk_loss": np.asarray(bulk, float)}
+    return run(np.add(top, bulk), curves=curves, **rest)
+
+
+SPIKE = spiking(top=[2.0, 1.0, 40.0, 6.0, 0.1], bulk=[8.0, 4.0, 2.0, 2.3, 0.4])
+
+
+def test_peak_rise_and_end_of_a_curve():
+    assert series.peak_over_start(SPIKE, of="top_loss") == 20.0
+    assert series.peak_over_start(SPIKE, of="bulk_loss") == 1.0
+    assert series.end_over_start(SPIKE, of="bulk_loss") == 0.05
+    assert series.largest_rise(SPIKE, of="top_loss") == 39 / 2
+    # from 2 to 2.3, although 2.3 is far below the start, which the peak alone does not show
+    assert series.largest_rise(SPIKE, of="bulk_loss") == pytest.approx(0.3 / 8, rel=1e-12)
+    assert series.largest_rise(run([3.0, 2.0, 1.0]), of="train_loss") == 0.0
+    assert series.peak_over_start(SPIKE, of="train_loss") == 4.2
+
+
+@pytest.mark.parametrize("metric", ["peak_over_start", "end_over_start", "largest_rise"])
+def test_ratios_without_a_value(metric):
+    measure = getattr(series, metric)
+    assert measure(run([0.0, 1.0]), of="train_loss") is None
+    assert measure(run([1.0, np.inf]), of="train_loss") is None
+    cut_off = measure(run([1.0, 5.0], outcome="divergent"), of="train_loss")
+    assert cut_off == 5.0 if metric == "end_over_start" else cut_off is None
+    with pytest.raises(ValueError, match=f"{metric} needs the curve 'bulk_loss'"):
+        measure(run([1.0, 0.5]), of="bulk_loss")
+
+
+def test_top_share_of_spike():
+    # from the loss 5 at record 1 to 42 at record 2: the top rises by 39 and the rest falls by 2
+    assert series.top_share_of_spike(SPIKE) == 39 / 37
+    outside = spiking(top=[1.0, 1.0, 2.0], bulk=[1.0, 0.5, 10.0])
+    assert series.top_share_of_spike(outside) == pytest.approx(1 / 10.5, rel=1e-12)
+    # a later spike that stays below the initial loss
+    late = spiking(top=[50.0, 1.0, 4.0, 0.1], bulk=[50.0, 1.0, 2.0, 0.1])
+    assert series.top_share_of_spike(late) == 3 / 4
+    from_the_start = (late.curves["top_loss"][2] - 50) / (late.loss[2] - 100)  # wrong on purpose
+    assert abs(from_the_start - 3 / 4) > 0.1
+    of_the_loss = SPIKE.curves["top_loss"][2] / SPIKE.loss[2]  # wrong on purpose: share of the loss, not of its rise
+    assert abs(of_the_loss - 39 / 37) > 0.05
+
+
+def test_no_spike_has_no_share():
+    assert series.top_share_of_spike(spiking(top=[2.0, 1.0, 0.5], bulk=[3.0, 2.0, 1.0])) is None
+    assert series.top_share_of_spike(spiking(top=[1.0, 1.009], bulk=[1.0, 1.009])) is None
+    assert series.top_share_of_spike(spiking(top=[1.0, 1.02], bulk=[1.0, 1.02])) == pytest.approx(0.5, rel=1e-9)
+    assert series.top_share_of_spike(spiking(top=[1.0, 90.0], bulk=[1.0, 1.0], outcome="divergent")) is None
+
+
 def test_boundary():
     assert series.boundary(run([1.0])) is None
     assert series.boundary(run([1.0], bracket=(1.98, 2.02))) == pytest.approx(2.0, rel=1e-15)
@@ -182,13 +250,15 @@ def test_the_curves_declared_are_the_curves_needed(name):
     entry = registry.METRICS[name]
     full = linear_network_run(0.5, 1)
     batch = {label: np.ones(200) for label in ("batch_loss_before", "batch_loss_after", "batch_critical_rate")}
+    rising = np.linspace(1e-3, 2e-3, 201)  # for the curves that no recursion knows
+    known = full.curves | {label: rising for label in entry.needs if label not in full.curves and label not in batch}
     declared = dataclasses.replace(
         full,
-        curves={label: curve for label, curve in full.curves.items() if label in entry.needs},
+        curves={label: curve for label, curve in known.items() if label in entry.needs},
         batch={label: curve for label, curve in batch.items() if label in entry.needs},
         bracket=(1.0, 2.0),
     )
-    options = {"target": 0.1} if name == "work_to_target" else {}
+    options = {"target": 0.1} if name == "work_to_target" else {entry.of: "train_loss"} if entry.of else {}
     assert isinstance(entry.load()(declared, **options), float)
     for label in entry.needs:
         less = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tangentbench.models import expand, predict
-from tangentbench.models.kernels import loss_hessian_top, predictor_hessian_norm
+from tangentbench.models.kernels import hessian, loss_hessian_top, predictor_hessian_norm, predictor_hessian_norms
 
 KEY = jax.random.PRNGKey(11)
 
@@ -54,7 +54,7 @@ def test_both_ends_of_the_spectrum_count(tools):
 def test_predictor_hessian_of_one_output_and_of_a_quadratic_model(tools):
     model = tools.family("wide", outputs=3, depth=1)
     x = tools.inputs(1, 4)[0]
-    moved = tools.move(model, KEY, 2.0)
+    moved = tools.move(model, KEY, 4.0)
     expected = norms(tools.hessians(model, x))
     second = norm_of(expand(model, "quadratic").at(moved), x, 1)
     assert float(second.value) == pytest.approx(expected[1], rel=1e-9)
@@ -83,6 +83,18 @@ def test_predictor_hessian_of_dead_units(tools, dead):
     estimate = norm_of(model, x)
     expected = norms(tools.hessians(model, x)).max()
     np.testing.assert_allclose([estimate.value, estimate.residual], [expected, 0], atol=1e-12)
+
+
+def test_examples_side_by_side_and_one_after_the_other(tools, monkeypatch):
+    model, x = tools.family("wide", depth=1), tools.inputs(2, 4)
+    expected = [norms(tools.hessians(model, example))[0] for example in x]
+    for bases, loops in ((hessian.BASES, 1), (0, 2)):  # Lanczos itself is a loop; the second one is over examples
+        monkeypatch.setattr(hessian, "BASES", bases)
+        values, residuals = eqx.filter_jit(lambda m, x: predictor_hessian_norms(m, x, KEY, 60))(model, x)
+        np.testing.assert_allclose(values, expected, rtol=1e-9)
+        assert np.all(np.asarray(residuals) < 1e-9)
+        jaxpr = str(jax.make_jaxpr(lambda x: predictor_hessian_norms(model, x, KEY, 60))(x))
+        assert jaxpr.count("scan[") + jaxpr.count("while[") == loops
 
 
 @pytest.mark.parametrize(("outputs", "expansion"), [(1, None), (3, "quadratic")])

@@ -1,0 +1,235 @@
+"""The command line as argparse sees it: commands, options, help texts with examples, and one-line usage errors."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+FORMATS = ("table", "markdown", "csv", "json")
+TIERS = ("smoke", "laptop", "paper")
+KINDS = ("tasks", "datasets", "models", "losses", "methods", "metrics", "claims")
+EXAMPLES = {
+    "": """
+  tangentbench leaderboard                     the whole suite: both boards
+  tangentbench claims quadratic                one family's claims
+  tangentbench list metrics                    what can be measured
+  tangentbench show quadratic/single_example   what a task asks
+  tangentbench run my_task.yaml --tier smoke   your own task, in seconds""",
+    "list": """
+  tangentbench list                            every task
+  tangentbench list models                     every model
+  tangentbench list models wide                its options, with types and defaults
+  tangentbench list tasks --tasks my_tasks     with those of a folder of yours""",
+    "show": """
+  tangentbench show quadratic/single_example
+  tangentbench show my_task.yaml --tier paper
+  tangentbench show sgd                        a component and its options""",
+    "validate": """
+  tangentbench validate                        the whole suite
+  tangentbench validate my_task.yaml my_tasks/
+  tangentbench validate --schema > task.schema.json""",
+    "run": """
+  tangentbench run quadratic --dry-run         what it would compute
+  tangentbench run my_task.yaml --tier smoke
+  tangentbench run 'arena/*' --format csv > runs.csv""",
+    "leaderboard": """
+  tangentbench leaderboard                     the whole suite, minutes on two cores
+  tangentbench leaderboard arena/digits --plot board.svg
+  tangentbench leaderboard arena/digits --format markdown""",
+    "claims": """
+  tangentbench claims                          every claim of the suite
+  tangentbench claims quadratic --seeds 16     with more seeds; only the new ones are computed
+  tangentbench claims my_task.yaml --tier smoke""",
+    "report": """
+  tangentbench report -o report                one page of everything that has been run
+  tangentbench report quadratic -o report --figures
+  tangentbench report --tier smoke --any-code""",
+    "compare": """
+  tangentbench compare commit:main commit:HEAD
+  tangentbench compare dir:results_of_main dir:results --format markdown > comment.md
+  tangentbench compare results --self          how much moves though nothing changed""",
+}
+EXIT_CODES = """exit codes:
+  0    done; `undecided`, `skipped` and diverged runs included
+  1    wrong usage or an invalid task file
+  2    a cell ended in error, timeout or out of memory
+  3    a claim fails, a control is not rejected, or something regressed
+  4    nothing matched
+  130  interrupted; the same command continues"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser whose usage errors end with exit code 1, in one line and with a hint."""
+
+    commands: Mapping[str, argparse.ArgumentParser] = {}
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        options, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            from ..tasks.problem import did_you_mean
+
+            used = self.commands.get(options.command or "", self)
+            known = used._option_string_actions
+            hint = did_you_mean(unknown[0].partition("=")[0], known) if unknown[0].startswith("-") else ""
+            used.error(f"unknown argument '{unknown[0]}'" + (f": {hint}" if hint.startswith("did") else ""))
+        return options
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message} (try `{self.prog} --help`)", file=sys.stderr)
+        raise SystemExit(1)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        choices = None if action.choices is None else list(action.choices)
+        if choices is not None and value not in choices:
+            from ..tasks.problem import did_you_mean
+
+            what = action.metavar or "/".join(action.option_strings) or action.dest
+            hint = did_you_mean(str(value), choices, otherwise=f"choose {', '.join(map(str, choices))}")
+            raise argparse.ArgumentError(None, f"unknown {str(what).lower()} '{value}': {hint}")
+
+
+class _Version(argparse.Action):
+    """Prints the version, which takes the installed metadata to know: looked up only here."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"tangentbench {version('tangentbench')}")
+        parser.exit()
+
+
+def _positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return value
+
+
+def _natural(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
+    return value
+
+
+def _figure(text: str) -> str:
+    if not text.lower().endswith((".svg", ".png")):
+        raise argparse.ArgumentTypeError(f"a figure is saved as .svg or .png, got {text!r}")
+    return text
+
+
+def parser() -> Parser:
+    """The whole command line."""
+    top = Parser(
+        prog="tangentbench",
+        description="Benchmark suite for the training dynamics of neural networks: which methods learn best on which "
+        "tasks, and which claims of six papers hold here.",
+        epilog=_epilog(""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+
+    def stored(sub: Parser) -> None:
+        sub.add_argument("--seeds", type=_positive, metavar="N", help="seeds per cell, instead of each task's own")
+        sub.add_argument("--base-seed", type=_natural, default=0, metavar="N", help="number of the first seed")
+        sub.add_argument("--results", default="results", metavar="DIR", help="where runs are stored (%(default)s/)")
+
+    def command(name: str, text: str, *, tasks: str | None = None, runs: bool = False, tier: bool = True) -> Parser:
+        sub = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=_epilog(name),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        if tasks:
+            sub.add_argument(
+                "tasks",
+                nargs=tasks,
+                metavar="TASK",
+                help="task ids, globs ('quadratic/*') or paths to YAML files; the whole suite if none is given",
+            )
+        if tier:
+            sub.add_argument(
+                "--tier",
+                choices=TIERS,
+                default="laptop",
+                help="smoke: does all run; laptop: minutes on two cores; paper: for a GPU (default: %(default)s)",
+            )
+            sub.add_argument("--tasks", dest="folder", metavar="DIR", help="a folder of more task files")
+        if runs:
+            stored(sub)
+            sub.add_argument(
+                "--jobs",
+                type=_positive,
+                metavar="N",
+                help="worker processes (default: 2 on a CPU, else 1)",
+            )
+            sub.add_argument("--fresh", action="store_true", help="run again what the results folder already has")
+            sub.add_argument("--dry-run", action="store_true", help="only say what would run")
+            sub.add_argument("--quiet", action="store_true", help="no progress on standard error")
+        if name != "report":
+            sub.add_argument("--format", choices=FORMATS, default="table", help="how to print (default: %(default)s)")
+        return sub
+
+    sub = command("list", "List tasks or components, or one component with its options.", tier=False)
+    sub.add_argument(
+        "kind",
+        nargs="?",
+        choices=KINDS,
+        default="tasks",
+        metavar="KIND",
+        help=f"{', '.join(KINDS)} (default: %(default)s)",
+    )
+    sub.add_argument("name", nargs="?", metavar="NAME", help="one component of that kind: its options and defaults")
+    sub.add_argument("--tasks", dest="folder", metavar="DIR", help="a folder of more task files")
+    sub = command("show", "Show one task: what it asks, its cells and its claims; or one component.")
+    sub.add_argument("task", metavar="TASK", help="a task id, the path of a YAML file, or the name of a component")
+    sub = command("validate", "Check task files; says file, line and column of every mistake.", tier=False)
+    sub.add_argument("paths", nargs="*", metavar="PATH", help="YAML files or folders; the whole suite if none is given")
+    sub.add_argument("--schema", action="store_true", help="print the JSON Schema of task files, for editors, and stop")
+    command("run", "Run what is missing and list the runs.", tasks="*", runs=True)
+    for name, text in (
+        (
+            "leaderboard",
+            "Run what is missing and print the leaderboard (with no TASK: the whole suite, and its claims too).",
+        ),
+        ("claims", "Run what is missing and print the verdict of every claim."),
+    ):
+        sub = command(name, text, tasks="*", runs=True)
+        sub.add_argument("--any-code", action="store_true", help="print stored runs of other code too, marked stale")
+        sub.add_argument("--plot", type=_figure, metavar="FILE", help="also draw the boards (.svg or .png)")
+    sub = command("report", "Write one HTML page with boards and plots of what is stored; runs nothing.", tasks="*")
+    stored(sub)
+    sub.add_argument("-o", "--output", default="report", metavar="DIR", help="where index.html is put (%(default)s/)")
+    sub.add_argument(
+        "--figures", action="store_true", help="also write every plot as PNG, SVG and PDF, to DIR/figures/"
+    )
+    sub.add_argument("--any-code", action="store_true", help="show stored runs of other code too, marked stale")
+    sub = command("compare", "Say what moved between two sets of stored runs, and whether it matters.", tier=False)
+    sub.add_argument("before", metavar="A", help="dir:PATH, a results folder, or commit:REV, with runs in --results")
+    sub.add_argument("after", nargs="?", metavar="B", help="the same, for what is compared with A")
+    sub.add_argument("--self", action="store_true", help="measure the noise of A's cells here and keep it beside them")
+    sub.add_argument("--repeats", type=_positive, default=3, metavar="N", help="of each run for --self (%(default)s)")
+    sub.add_argument("--tier", choices=TIERS, help="which runs count (default: the only tier there is)")
+    sub.add_argument("--tasks", dest="folder", metavar="DIR", help="a folder of more task files, for their boards")
+    sub.add_argument("--results", default="results", metavar="DIR", help="where runs of commits are (%(default)s/)")
+    sub.add_argument("--jobs", type=_positive, metavar="N", help="worker processes for --self")
+    sub.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    top.commands = commands.choices
+    return top
+
+
+def _epilog(command: str) -> str:
+    return f"examples:{EXAMPLES[command]}\n\n{EXIT_CODES}"

@@ -1,0 +1,36 @@
+"""Whether a stored value is evidence: the certificate it came with against what its metric admits.
+
+Iterative methods return a value with a residual, a search with how far its last round moved the value, bisection with
+half the width of its bracket; a run keeps them as `label.residual` and `label.half_width`, in the value's unit, and
+`learning_rate.critical.residual` as a share of the rate. `MetricEntry.tolerance` is the largest admissible share of the
+value. A value whose certificate is worse, or missing, decides nothing: its seed counts as one without a value.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..tasks import registry
+from .records import Run
+
+UNCERTIFIED = "not certified"
+"""How every reason given here ends."""
+
+
+def uncertified(run: Run, label: str) -> str:
+    """Why the run's metric with this label is no evidence, or "" if it is: its own certificate, and its rate's."""
+    spec = next((metric for metric in run.cell.get("metrics", ()) if metric.get("label", metric["name"]) == label), {})
+    entry = registry.table("metric").get(spec.get("name", ""))
+    value = run.scalars.get(label)
+    if value is not None and entry is not None and entry.tolerance is not None:
+        found = (run.certificates.get(f"{label}.{kind}", math.inf) for kind in ("residual", "half_width"))
+        if not min(found) <= entry.tolerance * abs(value):
+            return f"{label} {UNCERTIFIED}"
+    return "" if spec.get("at") == "start" else uncertified_rate(run)
+
+
+def uncertified_rate(run: Run) -> str:
+    """Why the dynamics of the run are no evidence, or "": the critical rate that its learning rate is given in."""
+    tolerance = registry.find("metric", "critical_rate").tolerance
+    share = run.certificates.get("learning_rate.critical.residual", 0.0)
+    return "" if share <= tolerance else f"critical rate {UNCERTIFIED}"

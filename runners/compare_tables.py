@@ -1,0 +1,247 @@
+"""A comparison as text: what moved and what is undecided for reading, every row as CSV or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from math import expm1, inf
+from statistics import median
+
+from ..tasks import registry
+from .compare_rows import Row
+from .comparison import Comparison
+from .noise import FILE, Noise
+from .sides import Side
+from .tables import Column, render
+from .words import number, seconds
+
+SHOWN = 20
+"""Undecided rows that are printed, and thrice as many that moved; CSV and JSON have all."""
+UNMEASURED = "; where no noise stands, `tangentbench compare RESULTS --self` measures it"
+ORDER = (
+    "worse", "slower", "changed", "better", "faster", "undecided", "equivalent", "incomparable", "missing",
+)  # fmt: skip
+COLOURS = {
+    "worse": "bold red",
+    "slower": "bold red",
+    "changed": "bold red",
+    "better": "green",
+    "faster": "green",
+    "undecided": "yellow",
+}
+
+
+def text(found: Comparison, fmt: str = "table", *, width: int | None = None) -> str:
+    """The comparison as a table for the terminal, as Markdown for a pull request, as CSV or as JSON.
+
+    Raises:
+        ValueError: the format is unknown.
+    """
+    if fmt == "json":
+        document = {
+            "before": found.before,
+            "after": found.after,
+            "tier": found.tier,
+            "level": found.level,
+            "regressed": found.regressed,
+            "counts": dict(found.counts),
+            "notes": list(found.notes),
+            "rows": [asdict(row) for row in found.rows],
+        }
+        return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+    if fmt == "csv":
+        return render([asdict(row) for row in found.rows], [], "csv")
+    parts = [_head(found, fmt)]
+    for task, rows in groupby((row for row in found.rows if row.kind == "board"), key=lambda row: row.task):
+        members = list(rows)
+        goal = {"lower": " (lower is better)", "higher": " (higher is better)"}.get(members[0].direction, "")
+        title = f"{task} · {members[0].metric}{goal} · {found.tier}"
+        parts.append(render(members, BOARD, fmt, title=title, width=width))  # pyright: ignore[reportArgumentType]
+    for title, rows, footer in _sections(found):
+        if rows:
+            columns = SPEED if rows[0].kind == "speed" else FINDINGS
+            parts.append(render(rows, columns, fmt, title=title, footer=footer, width=width))  # pyright: ignore[reportArgumentType]
+    return "\n\n".join(parts)
+
+
+def summary(rows: Iterable[Row]) -> str:
+    """`1 worse, 2 undecided, 40 equivalent (36 of them to the last bit)`."""
+    rows = list(rows)
+    counts = {verdict: sum(row.verdict == verdict for row in rows) for verdict in ORDER}
+    exact = sum(row.identical for row in rows)
+    words = [f"{n} {verdict}" for verdict, n in counts.items() if n]
+    same = f" ({exact} of them to the last bit)" if exact else ""
+    return ", ".join(word + (same if word.endswith("equivalent") else "") for word in words) or "nothing to compare"
+
+
+def noise_text(side: Side, found: Noise, fmt: str = "table", *, width: int | None = None) -> str:
+    """The noise that was measured: per task and metric, and per task's time.
+
+    `seeds` is the median over cells of the half-width that other seeds make, `repeats` the largest change of a
+    repetition; `blind` counts cells in which other seeds alone move the metric by more than its margin.
+    """
+    cells = {run.digest: run for run in side.runs if run.digest in found.metrics}
+    rows: dict[tuple[str, str], list[tuple[float, dict[str, float]]]] = {}
+    for digest, run in cells.items():
+        names = {spec["label"]: spec["name"] for spec in run.cell["metrics"]}
+        for label, floors in found.metrics[digest].items():
+            margin = registry.find("metric", names[label]).margin
+            rows.setdefault((run.task, label), []).append((margin, dict(floors)))
+    metrics = [
+        {
+            "task": task,
+            "metric": label,
+            "cells": len(members),
+            "margin": members[0][0],
+            "seeds": median(seeds)
+            if (seeds := [floors["seeds"] for _, floors in members if "seeds" in floors])
+            else None,
+            "repeats": max(floors["repeats"] for _, floors in members),
+            "blind": sum(floors.get("seeds", inf) > margin for margin, floors in members),
+        }
+        for (task, label), members in rows.items()
+    ]
+    times = [
+        {
+            "task": task,
+            "deviation": spread["deviation"],
+            "floor": expm1(found.time_floor(task, len(found.times)) or 0.0),
+        }
+        for task, spread in found.times.items()
+    ]
+    if fmt == "json":
+        return json.dumps({"metrics": metrics, "times": times}, indent=1, ensure_ascii=False, allow_nan=False)
+    if fmt == "csv":
+        return render([*metrics, *({"metric": "seconds per run", **row} for row in times)], [], "csv")
+    footer = (
+        f"stored in {side.store.root / FILE}; blind: cells in which other seeds alone move it by more than the margin"
+    )
+    return "\n\n".join(
+        [
+            render(metrics, NOISE, fmt, title=f"noise of metrics · {side.tier}", width=width),
+            render(times, TIME_NOISE, fmt, title="noise of times", footer=footer, width=width),
+        ]
+    )
+
+
+def _head(found: Comparison, fmt: str) -> str:
+    science = summary(row for row in found.rows if row.kind != "speed")
+    speed = summary(row for row in found.rows if row.kind == "speed")
+    lines = [f"before: {found.before}", f"after: {found.after}"]
+    lines += [f"science: {science}", f"speed: {speed}"] + [f"note: {note}" for note in found.notes]
+    if fmt != "markdown":
+        return "\n".join(lines)
+    verdict = "a regression" if found.regressed else "no regression"
+    return "\n".join([f"## tangentbench: {verdict} ({found.tier})", "", *(f"- {line}" for line in lines)])
+
+
+def _sections(found: Comparison) -> list[tuple[str, list[Row], str]]:
+    """Title, rows and footer of the tables below the boards."""
+    rows = [row for row in found.rows if row.kind not in ("board", "speed")]
+    moved = [row for row in rows if row.verdict not in ("equivalent", "undecided", "missing")]
+    moved.sort(key=lambda row: ORDER.index(row.verdict))
+    undecided = [row for row in rows if row.verdict == "undecided"]
+    undecided.sort(key=lambda row: -abs(row.change or 0.0))
+    missing = [row for row in rows if row.verdict == "missing"]
+    note = f"intervals hold for all rows at once, at {100 * found.level:.5g}% each; seeds are "
+    paired = {row.paired for row in rows if row.kind == "metric"}
+    note += (
+        "paired unless the row says otherwise" if len(paired) > 1 else "not paired" if paired == {False} else "paired"
+    )
+    speed = [row for row in found.rows if row.kind == "speed"]
+    blind = any(row.floor is None for row in speed)
+    return [
+        ("what moved", moved[: 3 * SHOWN], "\n".join(filter(None, [_more(moved, 3 * SHOWN), note]))),
+        ("undecided", undecided[:SHOWN], _more(undecided)),
+        ("not on both sides", missing[:SHOWN], _more(missing)),
+        ("speed", speed, "medians over runs of equal cells, compilation apart" + (UNMEASURED if blind else "")),
+    ]
+
+
+def _more(rows: Sequence[Row], shown: int = SHOWN) -> str:
+    return f"and {len(rows) - shown} more, with --format csv" if len(rows) > shown else ""
+
+
+def change(row: Row) -> str:
+    """`+10.5% [+9.1%, +12%]`; an unbounded end is ∞."""
+    if row.change is None:
+        return ""
+    if row.low is None and row.high is None:
+        return _percent(row.change)
+    low = "−∞" if row.low is None else _percent(row.low)
+    high = "∞" if row.high is None else _percent(row.high)
+    return f"{_percent(row.change)} [{low},\u00a0{high}]"
+
+
+def _percent(value: float) -> str:
+    if abs(value) >= 10:
+        return f"×{number(1 + value)}"
+    return f"{'+' if value > 0 else ''}{number(100 * value, 2)}%"
+
+
+def _margin(row: Row) -> str:
+    if row.margin is None:
+        return ""
+    floor = "" if row.floor is None else f", noise {number(100 * row.floor, 2)}%"
+    return f"±{100 * row.margin:g}%" + floor
+
+
+def _value(value: float | str | None) -> str:
+    return value if isinstance(value, str) else "" if value is None else number(value)
+
+
+def _what(row: Row) -> str:
+    where = f"{row.task}: {row.cell}" if row.cell else row.task
+    notes = [row.note] if row.note else []
+    if row.kind in ("metric", "outcome") and not row.paired:
+        notes.append("seeds not paired")
+    return "\n".join([where, *([f"({'; '.join(notes)})"] if notes else [])])
+
+
+def _ranks(row: Row) -> str:
+    return f"{row.rank_before or '–'} → {row.rank_after or '–'}"
+
+
+def _share(name: str) -> Column:
+    return Column(name, lambda row: "" if row[name] is None else f"±{number(100 * row[name], 2)}%", right=True)
+
+
+def _style(row: Row) -> str:
+    return COLOURS.get(row.verdict, "")
+
+
+BOARD = (
+    Column("method", lambda row: row.cell),
+    Column("verdict", lambda row: row.verdict, style=_style),
+    Column("rank", _ranks),
+    Column("score before", lambda row: _value(row.before), right=True),
+    Column("after", lambda row: _value(row.after), right=True),
+    Column("change", change, keep=False, least=0),
+    Column("note", lambda row: row.note, keep=False),
+)
+FINDINGS = (
+    Column("where", _what, keep=False, least=28),
+    Column("what", lambda row: row.metric, keep=False, least=0),
+    Column("verdict", lambda row: row.verdict, style=_style),
+    Column("before", lambda row: _value(row.before), keep=False, least=0),
+    Column("after", lambda row: _value(row.after), keep=False, least=0),
+    Column("change", change, keep=False, least=0),
+    Column("margin", _margin, keep=False, least=0),
+)
+NOISE = (
+    Column("task", lambda row: row["task"]),
+    Column("metric", lambda row: row["metric"]),
+    *map(_share, ("margin", "seeds", "repeats")),
+    Column("blind", lambda row: f"{row['blind']}/{row['cells']}", right=True),
+)
+TIME_NOISE = (Column("task", lambda row: row["task"]), _share("deviation"), _share("floor"))
+SPEED = (
+    Column("task", lambda row: row.task + (f"\n({row.note})" if row.note else ""), keep=False, least=28),
+    Column("verdict", lambda row: row.verdict, style=_style),
+    Column("before", lambda row: seconds(row.before), right=True),  # pyright: ignore[reportArgumentType]
+    Column("after", lambda row: seconds(row.after), right=True),  # pyright: ignore[reportArgumentType]
+    Column("change", change, keep=False, least=0),
+    Column("margin", _margin, keep=False, least=0),
+)

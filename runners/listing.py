@@ -1,0 +1,132 @@
+"""What `tangentbench list` prints: every task or component, or one component with its options.
+
+Tasks are listed by their headlines, and components by their entries: neither builds a schema.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ..tasks import catalog, registry
+from ..tasks.headlines import headline
+from .rows import FORMATS, Row, cell_of, render, text_of
+
+KINDS = {
+    "datasets": "dataset", "models": "model", "losses": "loss", "methods": "method", "metrics": "metric",
+    "claims": "claim",
+}  # fmt: skip
+"""What can be listed beside `tasks`, and the registry's word for one of them."""
+
+
+def list_components(kind: str, fmt: str = "table", *, folder: str | None = None) -> str:
+    """All tasks, or all components of one kind, as text.
+
+    Args:
+        kind: ``tasks``, or one of `KINDS`.
+        fmt: table | markdown | csv | json.
+        folder: a folder of more tasks.
+
+    Raises:
+        TaskFileError: a task file is invalid.
+        ValueError: unknown kind or format.
+    """
+    if kind == "tasks":
+        return render(_tasks(folder), fmt)
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind {kind!r}: choose tasks, {', '.join(KINDS)}")
+    return render([_entry_row(entry) for entry in registry.table(KINDS[kind]).values()], fmt)
+
+
+def _tasks(folder: str | None) -> list[Row]:
+    rows = []
+    for name, path in catalog.catalog(folder).items():
+        found = headline(name, path, catalog.shown(path))
+        if found is None:
+            from ..tasks import load
+
+            load.load_task(name, folder=folder)  # says what is wrong with the file
+            continue
+        rows.append({**dataclasses.asdict(found), "arena": "yes" if found.arena else ""})
+    return rows
+
+
+def _entry_row(entry: registry.Entry) -> Row:
+    if isinstance(entry, registry.MetricEntry):
+        row = {
+            "name": entry.name,
+            "unit": entry.unit,
+            "direction": entry.direction,
+            "at": " ".join(entry.at),
+            "definition": entry.definition,
+        }
+    elif isinstance(entry, registry.MethodEntry):
+        first, last = (_rate(point) for point in (entry.grid[0], entry.grid[-1]))
+        row = {"name": entry.name, "rates": first if first == last else f"{first} … {last}", "summary": entry.summary}
+    else:
+        row = {"name": entry.name, "summary": entry.summary}
+    extra = {} if entry.origin == "tangentbench" else {"origin": entry.origin}
+    return {**row, "source": entry.source, **extra}
+
+
+def _rate(point: Mapping[str, Any]) -> str:
+    kind, value = next(iter(point["learning_rate"].items()))
+    return f"{value:g} critical" if kind == "critical" else f"{value:g}"
+
+
+# -- one component ----------------------------------------------------------------------------------------------------
+
+
+def named(name: str, kind: str | None = None) -> list[registry.Entry]:
+    """The components with a name: of one kind of `KINDS`, or of any (a metric and a claim may share one).
+
+    Raises:
+        UnknownName: there is none.
+    """
+    if kind is not None:
+        return [registry.find(KINDS[kind], name)]
+    return [table[name] for each in KINDS.values() if name in (table := registry.table(each))]
+
+
+def show_component(entry: registry.Entry, fmt: str = "table") -> str:
+    """One component: what it is, and every option with what it may be, its default and its meaning.
+
+    Args:
+        entry: of the registry.
+        fmt: table (plain text) | markdown | csv (one line per option) | json (one document).
+
+    Raises:
+        ValueError: unknown format.
+    """
+    from ..tasks.option_words import options
+
+    facts = {key: value for key, value in _facts(entry).items() if value not in ("", (), [])}
+    rows = [option.plain() for option in options(entry)]
+    if fmt == "json":
+        return json.dumps({**facts, "options": rows}, indent=2, ensure_ascii=False)
+    rows = [{**row, "default": "none" if row["default"] is None else row["default"]} for row in rows]
+    if fmt == "csv":
+        return render(rows, fmt, columns=("option", "type", "default", "says"))
+    if fmt not in FORMATS:
+        raise ValueError(f"unknown format {fmt!r}: choose {', '.join(FORMATS)}")
+    pairs = {key: "\n".join(map(text_of, value)) if key == "grid" else text_of(value) for key, value in facts.items()}
+    table = render(rows, fmt) if rows else "no options"
+    if fmt == "markdown":
+        items = [f"- **{key}**: {cell_of(text)}" for key, text in pairs.items() if key != "name"]
+        return "\n".join([f"# {entry.name}", "", *items, "", table])
+    width = max(map(len, pairs))
+    lines = [f"{key:<{width}}  {text}".replace("\n", "\n" + " " * (width + 2)) for key, text in pairs.items()]
+    return "\n".join([*lines, "", table])
+
+
+def _facts(entry: registry.Entry) -> dict[str, Any]:
+    facts: dict[str, Any] = {"name": entry.name, "kind": entry.kind, "summary": entry.summary, "source": entry.source}
+    if isinstance(entry, registry.MetricEntry):
+        facts |= {"definition": entry.definition, "unit": entry.unit, "direction": entry.direction}
+        facts |= {"margin": entry.margin} | ({"negligible": entry.negligible} if entry.negligible else {})
+        facts |= {"cost": entry.cost} | {key: list(getattr(entry, key)) for key in ("at", "needs", "requires")}
+    if isinstance(entry, registry.MethodEntry):
+        facts["grid"] = list(entry.grid)
+    return {**facts, "origin": entry.origin}

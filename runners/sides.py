@@ -1,0 +1,133 @@
+"""The two sides of a comparison: which stored runs `dir:PATH` and `commit:REV` mean, and what made them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from . import provenance
+from .results import Cell, Run, Store, StoreError
+
+
+@dataclass(frozen=True)
+class Side:
+    """The runs of one code at one tier, and the store that they lie in."""
+
+    name: str
+    store: Store
+    code: str
+    tier: str
+    runs: tuple[Run, ...]
+
+    @cached_property
+    def _by_key(self) -> dict[tuple[str, int], Run]:
+        return {(run.digest, run.seed): run for run in self.runs}
+
+    def lookup(self, cell: Cell, seed: int) -> Run | None:
+        """The run of a cell and seed, under the cell's own name."""
+        run = self._by_key.get((cell.digest, seed))  # pyright: ignore[reportAttributeAccessIssue]
+        return run if run is None else replace(run, task=cell.task, coords=dict(cell.coords), role=cell.role)
+
+    @property
+    def device(self) -> str:
+        """The device kind; empty where the runs do not say."""
+        return str(self.runs[0].provenance.get("device") or "")
+
+    def words(self) -> str:
+        """Name, commit, libraries and device, in one line."""
+        made = self.runs[0].provenance
+        package = made.get("package") or {}
+        commit = str(package.get("commit") or "")[:10]
+        parts = [f"commit {commit}{' and changes' if package.get('dirty') else ''}" if commit else ""]
+        parts += [f"jax {version}" if (version := (made.get("versions") or {}).get("jax")) else "", self.device]
+        return f"{self.name} ({', '.join(filter(None, [*parts, f'code {self.code}', f'{len(self.runs)} runs']))})"
+
+
+def resolve(name: str, results: str | Path, tier: str | None = None) -> Side:
+    """The side that a command line names.
+
+    Args:
+        name: `dir:PATH` or the path of a results folder, of which the runs of the current code count or, if it has
+            none, those of the newest; or `commit:REV`, whose runs are looked for in `results`.
+        results: the store of commits.
+        tier: which runs count; by default the only tier there is.
+
+    Raises:
+        StoreError: there are no such runs, or they are of several tiers; one line that says what to type.
+    """
+    kind, _, rest = name.partition(":")
+    if kind == "commit":
+        store = _opened(results)
+        code = _code_of_commit(store, rest, tier)
+    else:
+        path = rest if kind == "dir" else name
+        if kind != "dir" and not Path(path).is_dir() and provenance.commit_of(name):
+            raise StoreError(f"{name} is no folder; if it is a commit, write commit:{name}")
+        store = _opened(path)
+        code = _code_of_folder(store)
+    return _side(name, store, code, store.runs(code), tier)
+
+
+def _side(name: str, store: Store, code: str, found: Iterable[Run], tier: str | None) -> Side:
+    runs = tuple(found)
+    tiers = sorted({run.tier for run in runs})
+    if tier is None and len(tiers) > 1:
+        raise StoreError(f"{name} has runs at {' and '.join(tiers)}; choose one with --tier")
+    chosen = tier or "".join(tiers)
+    kept = tuple(run for run in runs if run.tier == chosen)
+    if not kept:
+        there = f"; it has {' and '.join(tiers)}" if tiers else ""
+        raise StoreError(f"{name} has no runs{f' at tier {tier}' if tier else ''}{there}")
+    return Side(name, store, code, chosen, kept)
+
+
+def _opened(path: str | Path) -> Store:
+    if not Path(path).is_dir():
+        raise StoreError(f"there is no results folder {path}; `tangentbench run --results {path}` makes it")
+    return Store(path)
+
+
+def _code_of_folder(store: Store) -> str:
+    """The current code if it has runs there, else the code of the newest ones."""
+    digests = store.digests()
+    current = provenance.code_digest()
+    codes = [code for digest in digests for code in store.codes(digest)]
+    if not codes:
+        raise StoreError(f"{store.root} has no runs")
+    if current in codes:
+        return current
+    newest = max((store.root / digest / code for digest in digests for code in store.codes(digest)[:1]), key=_modified)
+    return newest.name
+
+
+def _modified(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def _code_of_commit(store: Store, revision: str, tier: str | None) -> str:
+    """The code under which a commit's runs lie: what its sources hash to here, or what the runs say they came from."""
+    commit = provenance.commit_of(revision)
+    if commit is None and not re.fullmatch(r"[0-9a-f]{7,64}", revision):
+        raise StoreError(f"no commit is called {revision!r} here; give `git log`'s name of one, or dir:PATH")
+    codes = {code for digest in store.digests() for code in store.codes(digest)}
+    digest = provenance.code_digest_at(commit) if commit else None
+    if digest in codes:
+        return str(digest)
+    wanted = commit or revision
+    changed = False
+    for code in sorted(codes):
+        for run in store.runs(code):
+            package: dict[str, Any] = run.provenance.get("package") or {}
+            if str(package.get("commit") or "").startswith(wanted) and tier in (None, run.tier):
+                if not package.get("dirty"):
+                    return code
+                changed = True
+    why = "only runs of a changed tree" if changed else "no runs"
+    run = f"tangentbench run{f' --tier {tier}' if tier else ''} --results {store.root}"
+    raise StoreError(
+        f"{store.root} has {why} of commit {wanted[:10]}; `git switch --detach {wanted[:10]}`, then `{run}` stores them"
+    )

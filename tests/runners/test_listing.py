@@ -1,0 +1,128 @@
+"""What `list` prints: tasks by their headlines, components by their entries, one component with its options."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tangentbench.runners import listing
+from tangentbench.runners.rows import FORMATS, PIPE_WIDTH
+from tangentbench.tasks import load, registry
+from tangentbench.tasks.headlines import headline
+from tangentbench.tasks.load import TaskFileError, UnknownName, suite
+from tangentbench.tasks.option_words import options
+
+EXAMPLES = Path(__file__).parents[1] / "tasks" / "examples"
+ENTRIES = [entry for kind in listing.KINDS.values() for entry in registry.table(kind).values()]
+
+
+@pytest.mark.parametrize("kind", ["tasks", *listing.KINDS])
+def test_every_format_lists_the_same_names(kind):
+    text = {fmt: listing.list_components(kind, fmt) for fmt in FORMATS}
+    rows = json.loads(text["json"])
+    names = [row.get("id") or row["name"] for row in rows]
+    assert names == (suite() if kind == "tasks" else [*registry.table(listing.KINDS[kind])])
+    assert [row[0] for row in csv.reader(io.StringIO(text["csv"]))][1:] == names
+    assert [line.split("|")[1].strip() for line in text["markdown"].splitlines()[2:]] == names
+    lines = [line.split()[0] for line in text["table"].splitlines() if line[:2].strip()]  # not what was wrapped
+    assert [line for line in lines if line in names] == names
+    assert max(map(len, text["table"].splitlines())) <= PIPE_WIDTH
+
+
+def test_metrics_have_unit_direction_and_definition():
+    row = next(r for r in json.loads(listing.list_components("metrics", "json")) if r["name"] == "agop_alignment")
+    assert (row["unit"], row["direction"]) == ("1", "higher") and "tr(G^T G*)" in row["definition"]
+
+
+def test_a_headline_says_what_the_whole_task_says():
+    rows = {row["id"]: row for row in json.loads(listing.list_components("tasks", "json"))}
+    for task in load.find():
+        controls = sum(claim.control is not None for claim in task.claims)
+        assert rows[task.id] == {
+            "id": task.id, "paper": task.paper.arxiv if task.paper else "", "title": task.title,
+            "claims": len(task.claims) - controls, "controls": controls, "arena": "yes" if task.leaderboard else "",
+        }  # fmt: skip
+
+
+def test_a_headline_follows_the_default_tier(tmp_path):
+    text = (EXAMPLES / "exponent.yaml").read_text()
+    found = headline("x", EXAMPLES / "exponent.yaml", "x")
+    text = text.replace("tiers:", "tiers:\n  laptop: {claims: {falls: null}}")
+    (tmp_path / "x.yaml").write_text(text)
+    fewer = headline("x", tmp_path / "x.yaml", "x")
+    assert found is not None and fewer is not None and fewer.claims == found.claims - 1
+
+
+def test_a_folder_of_tasks_is_listed_too(tmp_path):
+    rows = json.loads(listing.list_components("tasks", "json", folder=str(EXAMPLES)))
+    row = next(row for row in rows if row["id"] == "batch_size")
+    assert (row["paper"], row["claims"], row["controls"], row["arena"]) == ("2306.04815", 2, 1, "")
+    (tmp_path / "bad.yaml").write_text("title: 3\nversion: 1\n")
+    with pytest.raises(TaskFileError, match="bad.yaml:1:8: 'title': expected text, got 3"):
+        listing.list_components("tasks", folder=str(tmp_path))
+    with pytest.raises(ValueError, match="unknown kind 'colours'"):
+        listing.list_components("colours")
+
+
+@pytest.mark.parametrize("words", ["list", "list methods"])
+def test_a_list_builds_no_schema(words):
+    code = f"import sys; from tangentbench.runners.cli import main; main({words.split()!r}); "
+    code += "print(*{'pydantic', 'rich', 'numpy'} & set(sys.modules))"
+    lines = subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()
+    assert lines[-1] == ""
+
+
+# -- one component ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: f"{entry.kind}-{entry.name}")
+def test_every_option_is_shown_with_its_default_and_a_sentence(entry):
+    schema = entry.schema()
+    fields = {info.alias or name: info for name, info in schema.model_fields.items()} if schema else {}
+    shown = json.loads(listing.show_component(entry, "json"))
+    top = {row["option"]: row for row in shown["options"] if "." not in row["option"]}
+    assert top.keys() == fields.keys()
+    for name, info in fields.items():
+        assert (top[name]["default"] == "required") == info.is_required(), name
+        assert top[name]["type"] and top[name]["says"], name
+    assert shown["name"] == entry.name and shown["source"] == entry.source
+
+
+def test_options_in_words():
+    wide = {option.option: option for option in options(registry.find("model", "wide"))}
+    assert wide["depth"].type == "whole number >= 1 and <= 200" and wide["depth"].default == "required"
+    assert wide["activation"].type.startswith("identity | relu | tanh")
+    assert (wide["bias"].type, wide["bias"].default) == ("true | false", False)
+    assert wide["init.output"].default == "normal" and wide["init"].type == "mapping"
+    assert wide["expansion"].default is None
+    sgd = {option.option: option for option in options(registry.find("method", "sgd"))}
+    assert "{critical: number > 0" in sgd["learning_rate"].type and "{name: cosine" in sgd["schedule"].type
+    contrast = {option.option: option for option in options(registry.find("claim", "contrast"))}
+    assert contrast["within"].type == "list of 2 × number" and contrast["as"].type == "difference | ratio"
+    assert [*sgd][:2] == ["learning_rate", "batch_size"]  # what must be given comes first
+
+
+def test_a_component_in_every_format():
+    entry = registry.find("model", "wide")
+    text = listing.show_component(entry)
+    assert "Number of hidden layers." in text and "required" in text and max(map(len, text.splitlines())) <= PIPE_WIDTH
+    assert listing.show_component(entry, "markdown").startswith("# wide\n")
+    rows = list(csv.DictReader(io.StringIO(listing.show_component(entry, "csv"))))
+    assert {row["option"]: row["default"] for row in rows}["expansion"] == "none"
+    assert listing.show_component(registry.find("loss", "mse"), "csv") == "option,type,default,says"
+    assert "no options" in listing.show_component(registry.find("loss", "mse"))
+    assert "critical: 0.2" in listing.show_component(registry.find("method", "sgd"))
+    with pytest.raises(ValueError, match="unknown format 'yaml'"):
+        listing.show_component(entry, "yaml")
+
+
+def test_names_are_found_in_one_kind_or_in_all():
+    assert [entry.kind for entry in listing.named("boundary")] == ["metric", "claim"]
+    assert [entry.kind for entry in listing.named("boundary", "claims")] == ["claim"]
+    assert listing.named("nothing") == []
+    with pytest.raises(UnknownName, match="did you mean 'wide'"):
+        listing.named("wid", "models")

@@ -1,0 +1,43 @@
+"""What `validate` prints."""
+
+import json
+from pathlib import Path
+
+from tangentbench.runners.validation import validate
+from tangentbench.tasks.load import suite
+
+EXAMPLES = Path(__file__).parents[1] / "tasks" / "examples"
+
+
+def test_validate(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert validate() == 0
+    assert capsys.readouterr().out.strip() == f"{len(suite())} of {len(suite())} task files are valid"
+    Path("good.yaml").write_text((EXAMPLES / "exponent.yaml").read_text())
+    Path("bad.yaml").write_text(Path("good.yaml").read_text().replace("half_sse", "half_see"))
+    assert validate(["good.yaml"]) == 0
+    capsys.readouterr()
+    assert validate(["."]) == 1
+    out, err = capsys.readouterr()
+    assert out == "1 of 2 task files are valid\n"
+    assert err == "bad.yaml:6:7: unknown loss 'half_see' (did you mean 'half_sse' or 'half_mse'?)\n"
+    assert validate(["."], "json") == 1
+    document = json.loads(capsys.readouterr().out)
+    assert (document["files"], document["valid"], document["problems"][0]["line"]) == (2, 1, 6)
+    assert validate(["."], "csv") == 1
+    assert capsys.readouterr().out.splitlines()[0] == "file,line,col,message,suggestion"
+    assert validate(["quadratic/no_such_task"]) == 1
+    assert "quadratic/no_such_task: unknown task" in capsys.readouterr().err
+    Path("empty").mkdir()
+    assert validate(["empty"]) == 4
+    assert "no task file there" in capsys.readouterr().out
+
+
+def test_a_bad_file_does_not_hide_the_others(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text("title: [1\n")
+    Path("b.yaml").write_text((EXAMPLES / "exponent.yaml").read_text().replace("half_sse", "half_see"))
+    assert validate(["a.yaml", "b.yaml", "c.yaml", "no/such"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "0 of 4 task files are valid\n"
+    assert [line.partition(":")[0] for line in err.splitlines()] == ["a.yaml", "b.yaml", "c.yaml", "no/such"]
