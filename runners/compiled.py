@@ -21,11 +21,11 @@ KEPT = 128
 TRAINING, ONCE = 1, 0
 # The older emitters of fused loops compile in half the time, and their loops take up to 1.5 times as long: only for
 # what runs once. Newer versions of XLA have none.
-EMITTERS = {"xla_cpu_use_fusion_emitters": False}
+EMITTERS: dict[str, str | bool] = {"xla_cpu_use_fusion_emitters": False}
 
 
 @functools.lru_cache(maxsize=1)
-def _emitters() -> dict[str, bool]:
+def _emitters() -> dict[str, str | bool]:
     """`EMITTERS`, if this version of XLA knows the option."""
     try:
         jax.jit(jnp.negative).lower(jax.ShapeDtypeStruct((1,), jnp.float32)).compile(EMITTERS)
