@@ -26,10 +26,10 @@ NOT_FAILED = ("ok", "skipped", "interrupted")
 def matched(before: Side, after: Side) -> tuple[list[Pair], list[tuple[Row, str]]]:
     """Cells of both sides, and a row with its role for every cell that has no match."""
     a, b = _grouped(before.runs), _grouped(after.runs)
-    pairs = [Pair(a[digest], b[digest]) for digest in a if digest in b]
-    rest = {_place(group): group for digest, group in b.items() if digest not in a}
+    pairs = [Pair(a[key], b[key]) for key in a if key in b]
+    rest = {_place(group): group for key, group in b.items() if key not in a}
     lonely: list[tuple[Row, str]] = []
-    for group in (group for digest, group in a.items() if digest not in b):
+    for group in (group for key, group in a.items() if key not in b):
         run, other = _any(group), rest.pop(_place(group), None)
         if other is None:
             lonely.append((_alone(run, "missing", f"only in {before.name}"), run.role))
@@ -147,10 +147,11 @@ def _lost(pair: Pair, label: str, a: Mapping[int, float], b: Mapping[int, float]
     return f"{reasons.total()} of {len(runs)} seeds without a value {when} ({reasons.most_common(1)[0][0]})"
 
 
-def _grouped(runs: Iterable[Run]) -> dict[str, dict[int, Run]]:
-    groups: dict[str, dict[int, Run]] = {}
+def _grouped(runs: Iterable[Run]) -> dict[tuple[str, bool], dict[int, Run]]:
+    """Runs by cell and seed; those that tuned a method apart from those that scored it, which may be the same cell."""
+    groups: dict[tuple[str, bool], dict[int, Run]] = {}
     for run in runs:
-        groups.setdefault(run.digest, {})[run.seed] = run
+        groups.setdefault((run.digest, run.role == "tune"), {})[run.seed] = run
     return groups
 
 

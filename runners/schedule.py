@@ -174,7 +174,10 @@ class Crew:
     @contextlib.contextmanager
     def member(self) -> Iterator[_Worker]:
         """An idle worker, or a new one."""
-        worker = self._idle.pop() if self._idle else _Worker()
+        try:
+            worker = self._idle.pop()
+        except IndexError:
+            worker = _Worker()
         try:
             yield worker
         finally:
@@ -299,7 +302,11 @@ def _run_lanes(job: Job, context: Context, worker: _Worker, stop: threading.Even
                 fail(message[1], message[2])
             elif message[0] == "done":
                 event("end", 1.0)
-                return
+                break
+    if message is not None:
+        if watch.reason is not None:  # it was told to kill just as the batch was done
+            worker.kill()
+        return
     words = worker.last_words()
     code = process.wait()
     worker.kill()

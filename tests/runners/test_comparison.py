@@ -240,6 +240,18 @@ def test_tuning_has_no_rows(compared):
     )
 
 
+def test_runs_that_tuned_a_scored_cell_are_kept_apart(compared):
+    """A method's tuning at the chosen point is the same cell as its score, on other seeds."""
+    tuned = [cell.model_copy(update={"role": "tune", "seeds": list(range(100, 108))}) for cell in cells()]
+    double = scaled(test_loss=2.0)
+
+    def after(cell, seed):
+        return (double if cell.role == "tune" else usual)(cell, seed)
+
+    found = compared(after, asked=[*cells(), *tuned])
+    assert {verdict for (_, metric), verdict in verdicts(found).items() if metric == "test_loss"} == {"equivalent"}
+
+
 # -- boards ------------------------------------------------------------------------------------------------------------
 
 
