@@ -47,7 +47,8 @@ def tables(text: str) -> list[Table]:
     found = re.findall(r"^(\|.*)\n\|[ :|-]+\n((?:\|.*\n?)+)", text, re.MULTILINE)
     cells = [[[cell.strip() for cell in row.strip("|\n ").split("|")] for row in (head, *body.splitlines())]
              for head, body in found]  # fmt: skip
-    return [(tuple(rows[0]), frozenset(row[0] for row in rows[1:] if row[0])) for rows in cells]
+    # without a remark in brackets, which a board adds where seeds were lost
+    return [(tuple(rows[0]), frozenset(row[0].split(" (")[0] for row in rows[1:] if row[0])) for rows in cells]
 
 
 def boards(text: str) -> list[tuple[list[str], list[Table]]]:
