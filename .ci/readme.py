@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 SUCCESS = (0, 3)  # 3: a claim fails, which at the smoke tier's sizes it may
+REMARK = re.compile(r" \((cannot be rejected: )?\d+ of \d+ seeds .*\)$")
 Table = tuple[tuple[str, ...], frozenset[str]]
 
 
@@ -48,7 +49,7 @@ def tables(text: str) -> list[Table]:
     cells = [[[cell.strip() for cell in row.strip("|\n ").split("|")] for row in (head, *body.splitlines())]
              for head, body in found]  # fmt: skip
     # without a remark in brackets, which a board adds where seeds were lost
-    return [(tuple(rows[0]), frozenset(row[0].split(" (")[0] for row in rows[1:] if row[0])) for rows in cells]
+    return [(tuple(rows[0]), frozenset(REMARK.sub("", row[0]) for row in rows[1:] if row[0])) for rows in cells]
 
 
 def boards(text: str) -> list[tuple[list[str], list[Table]]]:
