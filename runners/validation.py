@@ -8,7 +8,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..tasks import load
+from ..tasks import catalog
+from ..tasks.problem import Problem
+from .known_valid import Known
 from .rows import render
 
 
@@ -24,14 +26,14 @@ def validate(paths: Iterable[str] = (), fmt: str = "table") -> int:
         0 if all files are valid, 1 if not, 4 if there is no file.
     """
     names = _files(list(paths))
-    problems = load.check(names)
+    problems = _problems(names)
     valid = len(names) - len({name for name, _ in problems})
     found = [problem for _, problem in problems]
     rows = [problem.plain() for problem in found]
     if fmt == "json":
         print(json.dumps({"files": len(names), "valid": valid, "problems": rows}, indent=2, ensure_ascii=False))
     elif fmt in ("csv", "markdown"):
-        print(render(rows, fmt, columns=tuple(load.Problem.__dataclass_fields__)))
+        print(render(rows, fmt, columns=tuple(Problem.__dataclass_fields__)))
     else:
         for problem in found:
             print(problem, file=sys.stderr)
@@ -39,9 +41,23 @@ def validate(paths: Iterable[str] = (), fmt: str = "table") -> int:
     return 1 if problems else 0 if names else 4
 
 
+def _problems(names: Sequence[str]) -> list[tuple[str, Problem]]:
+    """Everything that is wrong with the files; those known to be valid are not read again."""
+    known, suite = Known(), catalog.catalog()
+    paths = {name: Path(name) if catalog.is_path(name) else suite.get(name, Path(name)) for name in names}
+    unknown = [name for name in names if not known.valid(paths[name])]
+    if not unknown:
+        return []
+    from ..tasks import load  # with the schema, which takes longer to build than all else here
+
+    problems = load.check(unknown)
+    known.remember(paths[name] for name in set(unknown) - {name for name, _ in problems})
+    return problems
+
+
 def _files(paths: Sequence[str]) -> list[str]:
     if not paths:
-        return load.suite()
+        return catalog.suite()
     found: list[str] = []
     for path in paths:
         inside = None
