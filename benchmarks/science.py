@@ -1,69 +1,187 @@
-"""Two scientific metrics over commits, with seeds as samples.
+"""Every metric that a claim of the suite rests on, over commits, with seeds as samples.
 
-asv takes smaller for better, and compares ratios: only positive metrics of which less is better are exported here.
-The boards of `tangentbench` know directions, intervals and pairs; asv's pages show the history. A failed or diverged
-seed fails the benchmark: it has a status and an outcome in the store, and no number here may stand for it.
+One benchmark per task and metric, taken in the cell that its first claim looks at (of a sweep, one of its
+ends). asv knows no direction: to it smaller is better, and it compares ratios. So what is exported is a positive view
+of which less is better (`view`), the metric's own direction travels in the attribute `better`, and `tangentbench
+compare` is what decides. A failed or diverged seed fails the benchmark: it has a status and an outcome in the store,
+and no number here may stand for it.
 """
 
+from __future__ import annotations
+
 import hashlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 SUITE = Path(__file__).resolve().parent.parent / "tasks" / "suite"
-HESSIAN, DIGITS = "constant_kernel/hessian_norm", "quadratic/expansions_digits"
+LARGEST_POWER = 700.0  # of e that is a number
+LEAST_SEEDS = 8  # asv can never call six samples different from six
+MAY_VANISH = frozenset(
+    {
+        "agop_alignment", "bulk_loss", "catapults", "convex_from", "convexity_constant", "feature_alignment",
+        "largest_rise", "orthogonal_curvature", "restricted_curvature", "restricted_curvature_margin", "sgd_catapults",
+        "top_share_of_spike",
+    }
+)  # fmt: skip
+"""Metrics whose value may be zero or negative; of any other, such a value is an error."""
+
 Samples = dict[str, Any]
 
 
-def task_file(task: str) -> str:
-    """The task as the working tree has it: the same question to the package of every commit."""
-    return str(SUITE / f"{task}.yaml")
+@dataclass(frozen=True)
+class Track:
+    """A metric of a task, in one cell of its smoke tier.
+
+    Attributes:
+        path: the task file.
+        label: the metric as the task calls it; ``name`` as the registry does.
+        where: sweep coordinates of the cell.
+        version: digest of what the task means; asv never compares results of two versions.
+    """
+
+    task: str
+    path: str
+    label: str
+    name: str
+    where: dict[str, Any]
+    version: str
+
+    @property
+    def benchmark(self) -> str:
+        return "_".join(["track", *self.task.replace("/", "_").split("-"), self.label])
 
 
-def task_digest(task: str) -> str:
-    """What the task means at the smoke tier; asv never compares results of two versions."""
+def tracks(suite: Path = SUITE) -> list[Track]:
+    """All of them, from the task files of the working tree: the same questions to the package of every commit.
+
+    A task that the commit's package does not understand is left out.
+    """
     from tangentbench.tasks import load
 
-    cells = load.cells(load.load_task(task_file(task), tier="smoke"))
-    return hashlib.sha256("".join(cell.digest for cell in cells).encode()).hexdigest()[:24]
+    found: list[Track] = []
+    for path in sorted(suite.rglob("*.yaml")):
+        try:
+            task = load.load_task(str(path), tier="smoke")
+        except load.TaskFileError:
+            continue
+        found += _of_task(task, path.relative_to(suite).with_suffix("").as_posix(), path)
+    return found
 
 
-def setup_cache() -> dict[str, Any]:
-    """Run the tasks once for all benchmarks below; their runs lie in asv's temporary folder."""
+def _of_task(task: Any, name: str, path: Path) -> Iterator[Track]:
+    from tangentbench.tasks import load
+
+    cells = load.cells(task)
+    version = hashlib.sha256("".join(cell.digest for cell in cells).encode()).hexdigest()[:24]
+    names = {metric.get("label", metric["name"]): metric["name"] for cell in cells for metric in cell.metrics}
+    seen: set[str] = set()
+    for claim in task.claims:
+        label = claim.options.get("metric")  # a control has no options
+        if label is None or label in seen:
+            continue
+        seen.add(label)
+        where = {axis: value[0] if isinstance(value, list) else value for axis, value in claim.where.items()}
+        where |= claim.options.get("between", [{}])[0]
+        if along := claim.options.get("along"):
+            here = [cell.coords for cell in cells if all(cell.coords[axis] == where[axis] for axis in where)]
+            end = min if claim.options.get("direction") == "decreasing" else max  # where there is most to see
+            where[along] = end(coords[along] for coords in here)
+        yield Track(name, str(path), label, names.get(label, label), where, version)
+
+
+def view(name: str, direction: str, value: float) -> float:
+    """A positive number that falls as the metric gets better (or, where neither way is better, as it falls).
+
+    A metric that may vanish is exported as its exponential: a difference d is then a factor exp(d).
+
+    Raises:
+        ValueError: no finite positive number comes out.
+    """
+    better = -1.0 if direction == "higher" else 1.0
+    if name in MAY_VANISH:
+        seen = math.exp(better * value) if better * value < LARGEST_POWER else math.inf
+    else:
+        seen = value**better if value > 0 else 0.0
+    if not (math.isfinite(seen) and seen > 0):
+        hint = "" if name in MAY_VANISH else "; if it may vanish, add it to MAY_VANISH"
+        raise ValueError(f"{name} = {value!r} has no view for asv{hint}")
+    return seen
+
+
+def samples(table: Any, track: Track) -> list[float]:
+    """The metric's value for every seed of the track's cell.
+
+    Raises:
+        ValueError: a seed is missing, failed, diverged, or has no finite number.
+    """
+    rows = table[(table["metric"] == track.label)]
+    for axis, value in track.where.items():
+        rows = rows[rows[axis] == value]
+    values = [float(value) for value in rows.sort_values("seed")["value"]]
+    failed = set(rows["status"]) != {"ok"} or "divergent" in set(rows["outcome"])
+    if (
+        len(values) < LEAST_SEEDS
+        or len(set(rows["seed"])) != len(values)
+        or failed
+        or not all(map(math.isfinite, values))
+    ):
+        raise ValueError(f"{track.label} of {track.task}: no finite numbers from {LEAST_SEEDS} seeds")
+    return values
+
+
+def setup_cache() -> dict[str, list[float] | str]:
+    """Runs the suite once for all benchmarks below: samples, or why there are none, by benchmark.
+
+    Runs lie in asv's temporary folder; what fails takes nothing else with it.
+    """
     from tangentbench.runners import run
 
-    return {task: run(task_file(task), tier="smoke", results="results") for task in (HESSIAN, DIGITS)}
+    found: dict[str, list[float] | str] = {}
+    for path in dict.fromkeys(track.path for track in TRACKS):
+        ours = [track for track in TRACKS if track.path == path]
+        try:
+            table = run(path, tier="smoke", results="results")
+        except Exception as error:  # whatever a commit of long ago does with a task of today
+            found |= {track.benchmark: f"{type(error).__name__}: {error}" for track in ours}
+            continue
+        for track in ours:
+            try:
+                found[track.benchmark] = samples(table, track)
+            except ValueError as error:
+                found[track.benchmark] = str(error)
+    return found
 
 
 setup_cache.timeout = 900  # pyright: ignore[reportFunctionMemberAccess]
 
 
-def samples(table: Any, metric: str, **where: Any) -> Samples:
-    """The metric's value for every seed of one cell, in the form that asv keeps as samples.
+def benchmark(track: Track) -> Callable[[dict[str, list[float] | str]], Samples]:
+    """The function that asv calls: it only reads."""
+    from tangentbench.tasks import registry
 
-    Raises:
-        ValueError: a seed is missing, failed, diverged, or has no number.
-    """
-    rows = table[table["metric"] == metric]
-    for axis, value in where.items():
-        rows = rows[rows[axis.replace("__", ".")] == value]
-    values = [float(value) for value in rows.sort_values("seed")["value"]]
-    failed = set(rows["status"]) != {"ok"} or "divergent" in set(rows["outcome"])
-    if len(values) < 8 or failed or any(value != value for value in values):
-        raise ValueError(f"{metric}: expected numbers from 8 seeds, got\n{rows}")
-    return {"samples": values, "number": 1}
+    entry = registry.find("metric", track.name)
 
+    def read(cache: dict[str, list[float] | str]) -> Samples:
+        found = cache[track.benchmark]
+        if isinstance(found, str):
+            raise ValueError(found)
+        return {"samples": [view(track.name, entry.direction, value) for value in found], "number": 1}
 
-def track_hessian_norm(cache: dict[str, Any]) -> Samples:
-    """Norm of the predictor Hessian of the widest network: how far from linear."""
-    return samples(cache[HESSIAN], "hessian_norm", model="wide", model__width=256)
-
-
-def track_test_loss(cache: dict[str, Any]) -> Samples:
-    """Test loss of the network that catapulted, on handwritten digits."""
-    return samples(cache[DIGITS], "test_loss", model="network", method__learning_rate__critical=1.5)
+    read.__name__ = track.benchmark
+    read.__doc__ = f"{track.label} of {track.task}, {track.where or 'its one cell'}: {entry.summary}"
+    attributes = {
+        "benchmark_name": f"science.{track.benchmark}", "version": track.version, "timeout": 60,
+        "unit": "view" if track.name in MAY_VANISH or entry.direction == "higher" else entry.unit,
+        "better": entry.direction, "metric": track.name, "type": "track",
+    }  # fmt: skip
+    for name, value in attributes.items():
+        setattr(read, name, value)
+    return read
 
 
-for _function, _task, _unit in ((track_hessian_norm, HESSIAN, "norm"), (track_test_loss, DIGITS, "loss")):
-    _function.unit = _unit  # pyright: ignore[reportFunctionMemberAccess]
-    _function.timeout = 60  # pyright: ignore[reportFunctionMemberAccess]
-    _function.version = task_digest(_task)  # pyright: ignore[reportFunctionMemberAccess]
+TRACKS = tracks()
+for _track in TRACKS:
+    globals()[_track.benchmark] = benchmark(_track)
