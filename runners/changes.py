@@ -21,6 +21,9 @@ from scipy.special import stdtrit
 FAMILY_ERROR = 0.01
 """Probability that any row of a comparison without a change is called better, worse or changed."""
 
+LEAST_CONSTANT = 3
+"""Seeds that must move alike for a move without spread: two of a metric that counts often do."""
+
 
 @dataclass(frozen=True)
 class Margin:
@@ -60,7 +63,7 @@ class Shift:
         """Low and high end; infinite where the seeds are too few to say."""
         if self.identical:
             return 0.0, 0.0
-        if self.count < 2:
+        if self.count < 2 or (self.error == 0 and self.count < LEAST_CONSTANT):
             return -math.inf, math.inf
         if self.error == 0 and not self.paired and 2 * 0.25**self.count > 1 - level:
             # two constant samples of a law with two values: by chance in up to 2 / 4^n of all comparisons

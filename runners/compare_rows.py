@@ -60,6 +60,7 @@ class Finding:
     shift: Shift | None = None
     margin: Margin = Margin(1.0)
     chance: float | None = None
+    lost: bool = False
 
     @property
     def may_err(self) -> bool:
@@ -74,8 +75,8 @@ class Finding:
             return self.row
         row, found = self.row, self.shift
         verdict = judge(found, self.margin, row.direction, level)
-        if verdict == "equivalent" and row.paired and row.seeds_after < row.seeds_before:
-            verdict = "undecided"  # the seeds that are left agree; those that lost their value do not
+        if self.lost and verdict in ("equivalent", "better"):
+            verdict = "undecided"  # what the seeds that are left say; those that lost their value do not
         notes = [row.note]
         margin = self.margin.share * found.scale
         if row.floor is not None and row.floor > margin:
@@ -149,7 +150,8 @@ def moved(row: Row, a: Mapping[int, float], b: Mapping[int, float], entry: Any, 
     )
     found = shift(a, b, margin, paired=row.paired)
     if a and b:
-        return Finding(replace(row, verdict="undecided"), found, margin)
+        lost = len(b) * runs[0] < len(a) * runs[1]
+        return Finding(replace(row, verdict="undecided"), found, margin, lost=lost)
     if entry.direction == "none":
         row = replace(row, verdict="changed")
     else:

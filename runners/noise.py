@@ -13,8 +13,10 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from scipy.special import stdtrit
 
 from ..tasks import registry
@@ -29,6 +31,7 @@ from .sides import Side
 FILE = "noise.json"
 OTHER_SEEDS = TUNE_SEED // 2  # added to a seed; runs of a store lie far below it
 LEVEL = 0.95
+LOCK_SECONDS = 30.0  # writing takes a moment
 
 
 @dataclass(frozen=True)
@@ -70,14 +73,8 @@ def read(side: Side) -> Noise:
     Raises:
         StoreError: the file is damaged.
     """
-    path = side.store.root / FILE
-    if not path.exists():
-        return NOTHING
-    try:
-        found = json.loads(path.read_text(encoding="utf-8")).get(_key(side), {})
-        return Noise(found.get("metrics", {}), found.get("times", {}))
-    except (OSError, ValueError, AttributeError) as error:
-        raise StoreError(f"cannot read {path}: {error}; `compare --self` writes it anew once it is removed") from error
+    found = _known(side).get(_key(side), {})
+    return Noise(found.get("metrics", {}), found.get("times", {}))
 
 
 def joined(first: Noise, second: Noise) -> Noise:
@@ -97,10 +94,12 @@ def measure(
     The runs go to a temporary folder.
 
     Raises:
-        StoreError: the side was made by other code than the current.
+        StoreError: the side was made by other code than the current; or the file is damaged or cannot be written, which
+            is found before anything runs.
     """
     if side.code != provenance.code_digest():
         raise StoreError(f"{side.name} was made by other code; `tangentbench run` it again, then measure its noise")
+    _write(side, None)
     first = {(run.digest, run.seed): run for run in side.runs if run.role != "tune" and run.status == "ok"}
     cells = list(_cells(first.values()))
     others = [cell.model_copy(update={"seeds": [seed + OTHER_SEEDS for seed in cell.seeds]}) for cell in cells]
@@ -192,10 +191,31 @@ def _key(side: Side) -> str:
     return f"{side.tier} on {side.device}"
 
 
-def _write(side: Side, found: Noise) -> None:
+def _known(side: Side) -> dict[str, Any]:
+    """What `FILE` says, tier by tier."""
     path = side.store.root / FILE
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    known[_key(side)] = {"code": side.code, "metrics": found.metrics, "times": found.times}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        raise StoreError(f"cannot read {path}: {error}; `compare --self` writes it anew once it is removed") from error
+    if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
+        raise StoreError(f"{path} holds no noise; `compare --self` writes it anew once it is removed")
+    return found
+
+
+def _write(side: Side, found: Noise | None) -> None:
+    """Adds what was found to `FILE`; without anything, checks that it could."""
+    path = side.store.root / FILE
     spare = path.with_name(f".tmp-{FILE}")
-    spare.write_bytes(to_json(known))
-    os.replace(spare, path)
+    try:
+        with FileLock(path.with_name(f".{FILE}.lock"), timeout=LOCK_SECONDS):
+            known = _known(side)
+            if found is not None:
+                known[_key(side)] = {"code": side.code, "metrics": found.metrics, "times": found.times}
+            spare.write_bytes(to_json(known))
+            if found is None:
+                spare.unlink()
+            else:
+                os.replace(spare, path)
+    except OSError as error:  # filelock's Timeout is one, too
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error

@@ -102,6 +102,13 @@ def test_equal_numbers_are_identical_and_one_seed_decides_nothing():
     assert shift({}, {2: 1.0}, MARGIN, paired=False) is None
 
 
+@pytest.mark.parametrize(("seeds", "verdict"), [(2, "undecided"), (3, "changed")])
+def test_seeds_that_all_move_alike_must_be_three(seeds, verdict):
+    """Catapults counted as 1 before and 2 after: of two seeds half of all comparisons by chance would agree so."""
+    found = shift(seeded([1.0] * seeds), seeded([2.0] * seeds), MARGIN, paired=True)
+    assert judge(found, MARGIN, "none", 0.99) == verdict
+
+
 LAWS = {
     "normal": lambda rng, size: rng.normal(1.0, 0.3, size),
     "decades": lambda rng, size: np.exp(3 * rng.normal(size=size)),

@@ -121,6 +121,17 @@ def test_a_lost_value_is_never_equivalent(compared, tmp_path):
     assert row.verdict == "equivalent" and row.note == "2 of 8 seeds without a value before (no test_loss)"
 
 
+def test_survivors_are_not_better(compared):
+    """Two seeds lose their value; that the others are better than before is no improvement."""
+
+    def fewer(cell, seed):
+        scalars = scaled(test_loss=0.7)(cell, seed)["scalars"]
+        return {"scalars": {**scalars, "test_loss": None}} if seed < 2 else {"scalars": scalars}
+
+    assert verdicts(compared(scaled(test_loss=0.7)))[CELLS[0], "test_loss"] == "better"
+    assert verdicts(compared(fewer))[CELLS[0], "test_loss"] == "undecided"
+
+
 def test_all_values_lost_or_gained(compared, tmp_path):
     def none(cell, seed):
         return {"scalars": {"test_loss": None, "agop_alignment": None, "distance": None}}

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from scipy import stats
 
 from tangentbench.runners import cli, compare_tables, noise, schedule, sides
@@ -87,6 +88,30 @@ def test_it_is_kept_by_tier_and_device(side, tmp_path):
     (other / noise.FILE).write_text("{")
     with pytest.raises(StoreError, match="noise.json"):
         noise.read(sides.resolve(str(other), "results"))
+
+
+@pytest.mark.parametrize("obstacle", ["damaged", "foreign", "unwritable"])
+def test_what_cannot_be_kept_is_said_before_anything_runs(side, obstacle):
+    found, asked = side
+    path = found.store.root / noise.FILE
+    if obstacle == "unwritable":
+        path.with_name(f".tmp-{noise.FILE}").mkdir()
+    else:
+        path.write_text("{" if obstacle == "damaged" else '["mine"]')
+    with pytest.raises(StoreError, match="noise.json"):
+        noise.measure(found)
+    assert asked == []
+
+
+def test_two_writers_lose_nothing(side):
+    found, _ = side
+    (found.store.root / noise.FILE).write_text('{"laptop on cpu": {"metrics": {}, "times": {}}}')
+    noise.measure(found)
+    assert set(json.loads((found.store.root / noise.FILE).read_text())) == {"laptop on cpu", "smoke on cpu"}
+    with FileLock(found.store.root / f".{noise.FILE}.lock"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(noise, "LOCK_SECONDS", 0.1)
+        with pytest.raises(StoreError, match="cannot write"):
+            noise.measure(found)
 
 
 def test_the_deviation_of_times_is_that_of_the_repetitions(side):
