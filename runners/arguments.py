@@ -50,6 +50,13 @@ EXAMPLES = {
   tangentbench compare commit:main commit:HEAD
   tangentbench compare dir:results_of_main dir:results --format markdown > comment.md
   tangentbench compare results --self          how much moves though nothing changed""",
+    "doctor": """
+  tangentbench doctor                          device, versions, precision, cache, space, and what is odd
+  tangentbench doctor --format markdown        for a bug report; it names no host, user or path""",
+    "clean": """
+  tangentbench clean                           what could be removed, and how much space it takes
+  tangentbench clean --stale                   runs of other code: the boards do not show them
+  tangentbench clean --compiled                compiled programs; the next run compiles again""",
 }
 EXIT_CODES = """exit codes:
   0    done; `undecided`, `skipped` and diverged runs included
@@ -227,6 +234,13 @@ def parser() -> Parser:
     sub.add_argument("--results", default="results", metavar="DIR", help="where runs of commits are (%(default)s/)")
     sub.add_argument("--jobs", type=_positive, metavar="N", help="worker processes for --self")
     sub.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    sub = command("doctor", "Say what runs are made with and on here, and what is odd about it.", tier=False)
+    sub.add_argument("--results", default="results", metavar="DIR", help="where runs are stored (%(default)s/)")
+    sub = command("clean", "Say what could be removed, and remove what is asked for.", tier=False)
+    sub.add_argument("--stale", action="store_true", help="remove runs of other code than the current")
+    sub.add_argument("--temporary", action="store_true", help="remove what interrupted writes left an hour ago or more")
+    sub.add_argument("--compiled", action="store_true", help="remove compiled programs, of all results folders")
+    sub.add_argument("--results", default="results", metavar="DIR", help="where runs are stored (%(default)s/)")
     top.commands = commands.choices
     return top
 

@@ -98,7 +98,8 @@ def _dispatch(options: argparse.Namespace, argv: Sequence[str]) -> int:
         return _report(options)
     if options.command == "compare":
         return _compare(options)
-    answer = {"list": _list, "show": _show, "validate": _validate}.get(options.command)
+    short = {"list": _list, "show": _show, "validate": _validate, "doctor": _doctor, "clean": _clean}
+    answer = short.get(options.command)
     if answer is None:
         return _run(options, argv)
     with _without_collection():
@@ -151,11 +152,32 @@ def _validate(options: argparse.Namespace) -> int:
 
         from ..tasks import load
 
-        print(json.dumps(load.json_schema(), indent=1))
+        print(json.dumps(load.json_schema(), indent=1, allow_nan=False))
         return 0
     from . import validation
 
     return validation.validate(options.paths, options.format)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from . import doctor
+
+    found = doctor.examine(options.results)
+    print(doctor.text(found, options.format))
+    return doctor.exit_code(found)
+
+
+def _clean(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from . import cleaning
+    from .results import StoreError
+
+    chosen = {name for name in ("stale", "temporary", "compiled") if getattr(options, name)}
+    if chosen != {"compiled"} and not Path(options.results).is_dir():
+        raise StoreError(f"there is no results folder {options.results}; name another with --results")
+    print(cleaning.clean(options.results, {f"--{name}" for name in chosen}, options.format))
+    return 0
 
 
 def _compare(options: argparse.Namespace) -> int:

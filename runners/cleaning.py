@@ -1,0 +1,108 @@
+"""What `tangentbench clean` removes: runs of other code, what an interrupted write left, compiled programs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import cache, provenance
+from .locks import FOLDER as LOCKS
+from .results import Store, StoreError
+from .rows import render
+
+ABANDONED_SECONDS = 3600.0  # a temporary file this old belongs to no writer any more
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something that can be removed: how it is asked for, what it is, and the files and folders."""
+
+    option: str
+    what: str
+    paths: tuple[Path, ...]
+
+    def bytes(self) -> int:
+        return sum(_bytes(path) for path in self.paths)
+
+
+def parts(results: str) -> list[Part]:
+    """Everything that can be removed, whether or not there is any.
+
+    Raises:
+        StoreError: the folder holds no runs of ours.
+    """
+    store = Store(results)
+    stale = tuple(_stale(store))
+    left = tuple(_left(store.root))
+    place = cache.folder()
+    compiled = tuple(sorted(place.iterdir())) if place is not None and place.is_dir() else ()
+    return [
+        Part("--stale", "runs of other code", stale),
+        Part("--temporary", "what interrupted writes left", left),
+        Part("--compiled", "compiled programs, of all results folders", compiled),
+    ]
+
+
+def clean(results: str, chosen: set[str], fmt: str = "table") -> str:
+    """Removes the chosen parts (by option), and says what was removed, or what could be.
+
+    Raises:
+        StoreError: a file cannot be removed; or as for `parts`.
+    """
+    found = parts(results)
+    rows = []
+    for part in found:
+        size = part.bytes()
+        gone = part.option in chosen
+        if gone:
+            for path in part.paths:
+                _remove(path)
+        state = "removed" if gone else f"`tangentbench clean {part.option}` removes it" if part.paths else ""
+        rows.append({"what": part.what, "number": len(part.paths), "MiB": round(size / 2**20, 1), "state": state})
+    if chosen:
+        _prune(Path(results))
+    return render(rows, fmt)
+
+
+def _stale(store: Store) -> Iterator[Path]:
+    """Folders of runs, each of one cell, code and seed."""
+    current = provenance.code_digest()
+    for digest in store.digests():
+        for code in store.codes(digest):
+            if code != current:
+                for seed in store.seeds(digest, code):
+                    yield store.root / digest / code / str(seed)
+
+
+def _left(root: Path) -> Iterator[Path]:
+    now = time.time()
+    for path in sorted(root.rglob(".tmp-*")) if root.is_dir() else ():
+        try:
+            if path.is_file() and now - path.stat().st_mtime > ABANDONED_SECONDS:
+                yield path
+        except OSError:  # gone while we looked
+            continue
+
+
+def _prune(root: Path) -> None:
+    """Removes the folders of cells and codes that have become empty."""
+    for folder in sorted(root.glob("*/*/")) + sorted(root.glob("*/")):
+        if folder.name != LOCKS and folder.parent.name != LOCKS and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _remove(path: Path) -> None:
+    try:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot remove {path}: {error.strerror or error}") from error
+
+
+def _bytes(path: Path) -> int:
+    if not path.is_dir():
+        return path.stat().st_size if path.exists() else 0
+    return sum(os.path.getsize(Path(folder, file)) for folder, _, files in os.walk(path) for file in files)

@@ -1,0 +1,168 @@
+"""What `tangentbench doctor` says: what runs would be made with and on, where they go, and what is odd about it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from ..tasks import catalog, registry
+from . import cache, provenance
+from .results import Store, StoreError
+from .rows import render
+
+GIB = 2**30
+LEAST_MEMORY = 6.0  # GiB that the laptop tier was measured to need, with room
+LEAST_DISK = 1.0  # GiB
+ADDRESS = ("JAX_COMPILATION_CACHE_DIR",)
+"""Variables whose value is a place, which is nobody's business."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, what is there, and what is odd about it; `broken`: nothing will run like this."""
+
+    what: str
+    found: str
+    remark: str = ""
+    broken: bool = False
+
+
+def examine(results: str = "results") -> list[Finding]:
+    """Everything that was found; never raises for what it examines."""
+    looks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
+        ("versions", _versions),
+        ("device", _device),
+        ("environment", _environment),
+        ("machine", _machine),
+        ("compiled programs", _compiled),
+        ("components", _components),
+        ("results", lambda: _results(results)),
+    )
+    found: list[Finding] = []
+    for what, look in looks:
+        try:
+            found += look()
+        except Exception as error:  # what is broken here is what this command is for
+            found.append(Finding(what, "cannot be examined", f"{type(error).__name__}: {error}", broken=True))
+    return found
+
+
+def text(found: list[Finding], fmt: str = "table") -> str:
+    """The findings as a table, Markdown, CSV or JSON, and in words whether anything is odd."""
+    rows = [asdict(finding) for finding in found]
+    if fmt in ("csv", "json"):
+        return render(rows, fmt)
+    table = render([{key: row[key] for key in ("what", "found", "remark")} for row in rows], fmt)
+    broken = [finding.what for finding in found if finding.broken]
+    odd = sum(bool(finding.remark) for finding in found)
+    if broken:
+        return f"{table}\n\nbroken: {', '.join(broken)}"
+    return f"{table}\n\n{'nothing is odd' if not odd else f'{odd} remarks, nothing is broken'}"
+
+
+def _versions() -> Iterator[Finding]:
+    version = sys.version_info
+    remark = "" if (3, 11) <= version < (3, 14) else "tangentbench is tested with Python 3.11 to 3.13"
+    yield Finding("python", platform.python_version(), remark)
+    made = provenance.provenance([], kind="unknown")
+    package = made["package"]
+    commit = f", commit {package['commit'][:10]}" if package["commit"] else ""
+    changed = "its sources differ from the commit: runs are no commit's" if package["dirty"] else ""
+    yield Finding("tangentbench", f"{package['version']}{commit}", changed)
+    for name, found in made["versions"].items():
+        yield Finding(name, found or "missing", "" if found else f"install it: pip install {name}", broken=not found)
+    jax, jaxlib = (made["versions"][name] or "" for name in ("jax", "jaxlib"))
+    if jax.split(".")[:2] != jaxlib.split(".")[:2]:
+        yield Finding("jax and jaxlib", f"{jax}, {jaxlib}", "they belong together: pip install -U jax jaxlib", True)
+
+
+def _device() -> Iterator[Finding]:
+    try:
+        kind = provenance.device_kind()
+    except provenance.DeviceError as error:
+        yield Finding("device", "none", str(error), broken=True)
+        return
+    remark = ""
+    if kind == "cpu" and shutil.which("nvidia-smi"):
+        remark = "there is an NVIDIA driver; to use its GPU: pip install 'tangentbench[cuda]'"
+        if "cpu" in os.environ.get("JAX_PLATFORMS", "").lower():
+            remark = "there is an NVIDIA driver, and JAX_PLATFORMS says cpu"
+    yield Finding("device", kind, remark)
+    yield Finding("code digest", provenance.code_digest(kind))
+
+
+def _environment() -> Iterator[Finding]:
+    """Variables that change numbers, or what is used."""
+    precision = os.environ.get("JAX_DEFAULT_MATMUL_PRECISION", "")
+    yield Finding("matmul precision", "highest, in every run", f"JAX_DEFAULT_MATMUL_PRECISION={precision} has no effect"
+                  if precision else "")  # fmt: skip
+    for name in sorted(os.environ):
+        if not name.startswith(("JAX_", "XLA_")) or name == "JAX_DEFAULT_MATMUL_PRECISION":
+            continue
+        value = "(a folder)" if name in ADDRESS else provenance.without_path(os.environ[name])
+        remark = "part of the code digest: runs with and without it are kept apart"
+        yield Finding(name, value, remark if name in ("XLA_FLAGS", *provenance.NUMERICS) else "")
+
+
+def _machine() -> Iterator[Finding]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    yield Finding("cores", str(cores), "the laptop tier was measured on two" if cores < 2 else "")
+    free = psutil.virtual_memory().available / GIB
+    few = f"the laptop tier needs up to {LEAST_MEMORY:g} GiB; try --jobs 1" if free < LEAST_MEMORY else ""
+    yield Finding("free memory", f"{free:.1f} GiB", few)
+
+
+def _compiled() -> Iterator[Finding]:
+    place = cache.folder()
+    if place is None:
+        own = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+        yield Finding("compiled programs", "kept by JAX itself" if own else "not kept",
+                      "" if own else f"{cache.VARIABLE} is off: every call compiles again")  # fmt: skip
+        return
+    size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file()) if place.is_dir() else 0
+    existing = next(parent for parent in (place, *place.parents) if parent.exists())
+    bad = "" if existing.is_dir() and os.access(existing, os.W_OK) else "cannot be written: every call compiles again"
+    yield Finding("compiled programs", f"{size / 2**20:.0f} MiB", bad)
+
+
+def _components() -> Iterator[Finding]:
+    counts = [f"{len(registry.table(kind))} {kind}s" for kind in ("dataset", "model", "method", "metric")]
+    yield Finding("components", ", ".join([f"{len(catalog.suite())} tasks", *counts]))
+    origins = {entry.origin for kind in registry.KINDS for entry in registry.table(kind).values()} - {"tangentbench"}
+    for origin in sorted(origins):
+        yield Finding("plug-in", origin)
+
+
+def _results(folder: str) -> Iterator[Finding]:
+    root = Path(folder)
+    existing = next(parent for parent in (root.resolve(), *root.resolve().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free / GIB
+    few = f"runs of the whole suite take some 0.1 GiB; {free:.2f} GiB are left" if free < LEAST_DISK else ""
+    yield Finding("free space for results", f"{free:.1f} GiB", few)
+    if not os.access(existing, os.W_OK):
+        yield Finding("results", folder, "cannot be written; choose another with --results", broken=True)
+    if not root.exists():
+        yield Finding("runs", "none yet")
+        return
+    try:
+        store = Store(root)
+        code, digests = provenance.code_digest(), store.digests()
+    except (StoreError, provenance.DeviceError) as error:
+        yield Finding("results", folder, str(error), broken=isinstance(error, StoreError))
+        return
+    mine = sum(len(store.seeds(digest, code)) for digest in digests)
+    every = sum(len(store.seeds(digest, other)) for digest in digests for other in store.codes(digest))
+    stale = f"{every - mine} runs of other code; `tangentbench clean --stale` removes them" if every > mine else ""
+    yield Finding("runs", f"{mine} of the current code", stale)
+
+
+def exit_code(found: list[Finding]) -> int:
+    """1 if anything is broken, else 0."""
+    return int(any(finding.broken for finding in found))
