@@ -134,10 +134,13 @@ def of_edges(inputs: int, outputs: int | None, edges: Iterable[Edge]) -> Graph:
     if not named or set(named) != set(ends):
         raise ValueError(f"the graph's outputs are {', '.join(sorted(named))}, but the data need {', '.join(ends)}")
     number = {f"x{k}": k for k in range(inputs)}
+    unknown = [node for node in sources if re.fullmatch(r"x\d+", node) and node not in number]
+    if unknown:
+        raise ValueError(f"the graph reads {', '.join(unknown)}, but the data's inputs are x0 to x{inputs - 1}")
     height = dict.fromkeys(number, 0)
     for node in order:
         if (node in number) == bool(sources[node]):
-            raise ValueError(f"node {node!r} {'is an input and' if node in number else 'is no input of the data but'} "
+            raise ValueError(f"node {node!r} {'is an input and' if node in number else 'is no input but'} "
                              f"reads {', '.join(sources[node]) or 'nothing'}")  # fmt: skip
         height[node] = 1 + max((height[source] for source in sources[node]), default=-1)
     used = set(ends)
@@ -179,13 +182,26 @@ def fully_connected(
     width: int | Sequence[int],
     at: Sequence[int] = (),
     width_at: int | None = None,
+    lone: bool = False,
 ) -> Graph:
-    """`depth` hidden levels of `width` nodes, or of the widths listed; those in `at` have `width_at`."""
+    """`depth` hidden levels of `width` nodes, or of the widths listed; those in `at` have `width_at`.
+
+    lone: the last node of every hidden level from the second on reads only the first one of the level before. Its
+    in-degree is 1, and so is the paper's width, but no other path needs it.
+    """
     widths = [width] * depth if isinstance(width, int) else list(width)
     for place in at:
         assert width_at is not None
         widths[place - 1] = width_at
-    return _layers(inputs, widths, outputs)
+    graph = _layers(inputs, widths, outputs)
+    if not lone:
+        return graph
+    middle = []
+    for level in graph.levels[1:-1]:
+        mask = np.ones((level.size, level.stop - level.start), bool)
+        mask[-1, 1:] = False
+        middle.append(_tight(replace(level, mask=mask)))
+    return Graph(inputs, (graph.levels[0], *middle, graph.levels[-1])).pruned()
 
 
 def densenet(inputs: int, outputs: int, *, depth: int, width: int) -> Graph:

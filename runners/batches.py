@@ -14,7 +14,7 @@ LABELS = {"task", "version", "stream", "coords", "role", "seeds", "limits"}  # w
 
 def canonical(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal text for equal meaning."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def batched_fields(entry: registry.Entry) -> frozenset[str]:

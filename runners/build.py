@@ -22,6 +22,7 @@ from .. import models
 from ..models import kernels
 from ..tasks import registry, streams
 from ..tasks.datasets import Dataset
+from ..tasks.entry import BATCH_CURVES, TOP_CURVES
 from ..tasks.metrics import Context
 from ..tasks.model_options import ModelOptions
 from ..tasks.spec import Cell
@@ -101,6 +102,11 @@ def kernel_rate(scale: float, kernel: jax.Array, key: jax.Array) -> jax.Array:
     return 2.0 / (scale * top.value)
 
 
+def leading_direction(kernel: jax.Array, key: jax.Array) -> jax.Array:
+    """Unit eigenvector ``[N]`` of a kernel's largest eigenvalue, exact for N up to ``KERNEL_STEPS``."""
+    return kernels.top_eigenpairs(kernel, 1, key, steps=KERNEL_STEPS).vectors[0]
+
+
 def batch_order(key: jax.Array, start: jax.Array, steps: int, n: int, size: int) -> jax.Array:
     """Indices ``[steps, size]`` of the mini-batches from step ``start`` on: each epoch is a permutation of the ``n``
     examples; the ``n mod size`` last ones of an epoch are left out of it."""
@@ -140,7 +146,7 @@ class Program:
         self.resets_rate = self.method is not None and self.method.resets_rate
         if self.resets_rate and cell.method["period"] % self.every:
             raise ValueError(f"{cell.method['name']}: `period` must be a multiple of `record.every`")
-        self.batch_curves = bool({"batch_critical_rate", "batch_loss_after"} & self.needs)
+        self.batch_curves, self.top_curves = bool(BATCH_CURVES & self.needs), bool(TOP_CURVES & self.needs)
         self._base_static: Any = None
         self._static: Any = None
         jax.eval_shape(self._split, *self._seeding(cell, 0))  # sets the static parts
@@ -265,11 +271,11 @@ class Program:
         """At initialisation: critical rate with its residual, kernel trace, first losses, and the `start` metrics."""
         context, model = self.context(lane), self.model(lane, lane.origin)
         x, y = lane.data["x_train"], lane.data["y_train"]
-        out: dict[str, Any] = {"metrics": {label: _pair(fn(context, model)) for label, _, fn in self.at_start}}
+        out: dict[str, Any] = {"metrics": {label: _parts(fn(context, model)) for label, _, fn in self.at_start}}
         if self.steps:
             if "critical" in self.cell.method["learning_rate"]:
                 top = kernels.loss_hessian_top(context.network, self.loss.value, x, y, lane.metric)
-                out["hessian_top"] = _pair(top)
+                out["hessian_top"] = _parts(top)
             kernel = kernels.tangent_kernel(model, x)
             out["trace"] = jnp.trace(kernel)
             if "kernel0" in self.needs:
@@ -283,8 +289,8 @@ class Program:
         return {
             "loss": self.loss.value(models.predict(model, x), y),
             "trace": jnp.trace(kernels.tangent_kernel(model, x)),
-            "scheduled": {label: _pair(fn(context, model)) for label, _, fn in self.scheduled},
-            "metrics": {label: _pair(fn(context, model)) for label, _, fn in self.at_end},
+            "scheduled": {label: _parts(fn(context, model)) for label, _, fn in self.scheduled},
+            "metrics": {label: _parts(fn(context, model)) for label, _, fn in self.at_end},
         }
 
     def initial_carry(self, lane: Lane) -> Carry:
@@ -341,6 +347,11 @@ class Program:
                     "batch_loss_after": self.loss_of(lane, params, xb, yb),
                     "batch_critical_rate": kernel_rate(scale, batch_kernel, lane.metric),
                 }
+                if self.top_curves:
+                    top = leading_direction(batch_kernel, lane.metric)
+                    for label, weights in (("batch_top_before", carry.params), ("batch_top_after", params)):
+                        errors = models.predict(self.model(lane, weights), xb) - yb
+                        out[label] = scale / 2 * jnp.square(top @ errors.reshape(-1))
             carry = carry._replace(
                 params=params, opt_state=keep(opt_state, carry.opt_state), step=carry.step + live.astype(jnp.int32)
             )
@@ -349,7 +360,7 @@ class Program:
         def block(carry: Carry, rows: Any) -> tuple[Carry, dict[str, Any]]:
             model = self.model(lane, carry.params)
             out: dict[str, Any] = {
-                "scheduled": {label: _pair(fn(context, model))[0] for label, _, fn in self.scheduled}
+                "scheduled": {label: _parts(fn(context, model))[0] for label, _, fn in self.scheduled}
             }
             if self.batch_size is not None:
                 loss = self.loss_of(lane, carry.params, x, y)
@@ -366,8 +377,7 @@ class Program:
         return lax.scan(block, carry, rows, length=blocks)
 
 
-def _pair(value: Any) -> tuple[jax.Array, jax.Array | None]:
-    """A metric's value and, where it has one, the residual that certifies it."""
-    if isinstance(value, kernels.Estimate):
-        return jnp.asarray(value.value), jnp.asarray(value.residual)
-    return jnp.asarray(value), None
+def _parts(value: Any) -> tuple[jax.Array, ...]:
+    """A metric's value and, where it has them, the residual that certifies it and the scale of that."""
+    parts = value if isinstance(value, (kernels.Estimate, kernels.Difference)) else (value,)
+    return tuple(map(jnp.asarray, parts))

@@ -3,7 +3,9 @@
 Iterative methods return a value with a residual, a search with how far its last round moved the value, bisection with
 half the width of its bracket; a run keeps them as `label.residual` and `label.half_width`, in the value's unit, and
 `learning_rate.critical.residual` as a share of the rate. `MetricEntry.tolerance` is the largest admissible share of the
-value. A value whose certificate is worse, or missing, decides nothing: its seed counts as one without a value.
+value; of `label.scale`, where that is larger: the size of the terms of a difference, which may cancel. A certificate
+within rounding is always good, since a value may be 0. A value whose certificate is worse, or missing, decides
+nothing: its seed counts as one without a value.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from .records import Run
 
 UNCERTIFIED = "not certified"
 """How every reason given here ends."""
+ROUNDING = {"float32": 16 * 2.0**-23, "float64": 16 * 2.0**-52}
+"""Sixteen machine epsilons: rounding of outputs, losses and weights, which are of order one in this parametrisation."""
 
 
 def uncertified(run: Run, label: str) -> str:
@@ -23,14 +27,25 @@ def uncertified(run: Run, label: str) -> str:
     entry = registry.table("metric").get(spec.get("name", ""))
     value = run.scalars.get(label)
     if value is not None and entry is not None and entry.tolerance is not None:
-        found = (run.certificates.get(f"{label}.{kind}", math.inf) for kind in ("residual", "half_width"))
-        if not min(found) <= entry.tolerance * abs(value):
+        found = min(run.certificates.get(f"{label}.{kind}", math.inf) for kind in ("residual", "half_width"))
+        size = max(abs(value), run.certificates.get(f"{label}.scale", 0.0))
+        if not found <= max(entry.tolerance * size, ROUNDING[run.cell["precision"]]):
             return f"{label} {UNCERTIFIED}"
     return "" if spec.get("at") == "start" else uncertified_rate(run)
 
 
 def uncertified_rate(run: Run) -> str:
-    """Why the dynamics of the run are no evidence, or "": the critical rate that its learning rate is given in."""
+    """Why the dynamics of the run are no evidence, or "": the critical rate that its learning rates are given in."""
     tolerance = registry.find("metric", "critical_rate").tolerance
-    share = run.certificates.get("learning_rate.critical.residual", 0.0)
+    share = run.certificates.get("learning_rate.critical.residual", math.inf if _in_critical_units(run) else 0.0)
     return "" if share <= tolerance else f"critical rate {UNCERTIFIED}"
+
+
+def _in_critical_units(run: Run) -> bool:
+    """Whether the run trains at multiples of a critical rate: that at its start, or one to which its method resets."""
+    method = run.cell.get("method") or {}
+    if not method or not run.cell["stop"]["steps"]:
+        return False
+    entry = registry.table("method").get(method["name"])
+    rate = method.get("learning_rate")
+    return (isinstance(rate, dict) and "critical" in rate) or getattr(entry, "resets_rate", False)

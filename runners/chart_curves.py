@@ -10,8 +10,9 @@ import numpy as np
 
 from ..tasks import registry
 from ..tasks.spec import Cell
+from ..tasks.sweep import is_number
 from .chart_data import Arrays, definition, groups_without, longest_axis, metric_axis, metric_names
-from .charts import Axis, Chart, Point, Series, coordinate_words, is_number, places, readable, spans
+from .charts import Axis, Chart, Point, Series, coordinate_words, places, readable, spans
 from .records import Lookup, Run
 
 CURVATURE = {"sharpness": 1, "tangent_kernel_norm": 1, "kernel_critical_rate": -1}

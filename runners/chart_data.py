@@ -9,8 +9,9 @@ from typing import Any
 from ..tasks import registry
 from ..tasks.entry import MetricEntry
 from ..tasks.spec import Cell
+from ..tasks.sweep import is_number
 from . import records, statistics
-from .charts import Axis, Centre, is_number, readable
+from .charts import Axis, Centre, readable
 from .claim_data import Data
 from .records import Lookup, Run
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..tasks.spec import Cell
+from ..tasks.sweep import is_number
 from .chart_data import centre, groups_without, values
-from .charts import OTHER, Axis, Block, Edge, Phase, PhaseRow, axis_words, coordinate_words, is_number
+from .charts import OTHER, Axis, Block, Edge, Phase, PhaseRow, axis_words, coordinate_words
 from .records import OUTCOMES, Lookup, Run
 
 RATE = "method.learning_rate"

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from ..tasks.spec import Cell
+from ..tasks.sweep import is_number
 from .chart_curves import curves
 from .chart_data import Arrays, centre, definition, groups_without, longest_axis, metric_axis, metric_names, values
 from .chart_phase import phases
@@ -24,7 +25,6 @@ from .charts import (
     Series,
     axis_words,
     coordinate_words,
-    is_number,
     places,
     readable,
     spans,
@@ -85,7 +85,8 @@ def _asked(task: Any, verdict: Verdict) -> Asked:
     by_id = {claim.id: claim for claim in task.claims}
     claim = by_id[verdict.claim]
     origin = by_id[claim.control] if claim.control else claim
-    return Asked(claim, origin.kind, origin.options, verdict)
+    options = {**origin.options, "metric": claim.metric} if claim.metric else origin.options
+    return Asked(claim, origin.kind, options, verdict)
 
 
 def _scaling(cells: Sequence[Cell], runs: Lookup, asked: Sequence[Asked]) -> Iterator[Chart]:

@@ -175,11 +175,6 @@ def coordinate_words(coords: dict[str, Any] | Sequence[tuple[str, Any]]) -> str:
     return ", ".join(value_words(axis, value) for axis, value in pairs)
 
 
-def is_number(value: Any) -> bool:
-    """Whether a coordinate has a place on a numeric axis."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def spans(values: Sequence[float], factor: float) -> bool:
     """Whether positive values span more than a factor, so that a logarithmic axis shows more of them."""
     return bool(values) and min(values) > 0 and max(values) >= factor * min(values)

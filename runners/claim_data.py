@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..tasks.sweep import is_number
 from .certificates import uncertified
 from .records import Cell, Lookup, Run
 
@@ -67,7 +68,7 @@ class Data:
         values = [cell.coords[axis] for cell in self._cells]
         if len({repr(value) for value in values}) != len(values):
             raise ValueError(f"its `where` selects more than one cell for a value of {axis}")
-        if all(_is_number(value) for value in values):
+        if all(is_number(value) for value in values):
             return [(float(value), cell) for value, cell in zip(values, self._cells, strict=True)]  # pyright: ignore
         return [(float(position), cell) for position, cell in enumerate(self._cells)]
 
@@ -126,7 +127,3 @@ def _matches(coords: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
 
 def _accepts(wanted: Any, value: Any) -> bool:
     return wanted == value or isinstance(wanted, (list, tuple)) and value in wanted
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

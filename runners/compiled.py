@@ -6,16 +6,20 @@ says what a function means, the shapes of its arguments do the rest.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 KEPT = 128
+WORTH_SECONDS = 0.1  # what compiles faster than this is compiled again by the next process
+BYTES = 2**30  # of programs on disk; then the least recently used go
 # LLVM's effort on a CPU. Level 1 compiles twice as fast as the default and runs as fast, since the time is in library
 # calls and fused loops; what runs once per seed is not worth even that.
 TRAINING, ONCE = 1, 0
@@ -39,6 +43,16 @@ def options(effort: int) -> dict[str, Any] | None:
     if jax.default_backend() != "cpu":
         return None
     return {"xla_backend_optimization_level": effort} | (_emitters() if effort == ONCE else {})
+
+
+def keep(place: Path) -> None:
+    """Lets JAX, in this process, keep what it compiles in a folder; one that cannot be made costs only time."""
+    with contextlib.suppress(OSError):
+        place.mkdir(parents=True, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", str(place))
+        jax.config.update("jax_compilation_cache_max_size", BYTES)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_SECONDS)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
 class Compiled:

@@ -32,7 +32,7 @@ def show_task(name: str, tier: str = "laptop", fmt: str = "table", *, folder: st
     facts = _facts(task, {each: len(load.cells(at)) for each, at in tiers.items()})
     claims = [_claim_row(claim, task) for claim in task.claims]
     if fmt == "json":
-        return json.dumps({**facts, "claims": claims}, indent=2, ensure_ascii=False)
+        return json.dumps({**facts, "claims": claims}, indent=2, ensure_ascii=False, allow_nan=False)
     if fmt == "csv":
         return render(claims or _cell_rows(task), fmt)
     pairs = {key: text_of(value) for key, value in facts.items() if value not in (None, "", [], {})}
@@ -104,7 +104,8 @@ def _metric_text(metric: Mapping[str, Any]) -> str:
 def _claim_row(claim: Claim, task: Task) -> Row:
     named = {other.id: other for other in task.claims}
     kind = named[claim.control] if claim.control else claim
-    options = {**kind.options, "between": claim.between} if claim.between else kind.options
+    own = {"between": claim.between, "metric": claim.metric}
+    options = {**kind.options, **{key: value for key, value in own.items() if value is not None}}
     return {
         "id": claim.id,
         "says": claim.says,

@@ -105,7 +105,7 @@ def show_component(entry: registry.Entry, fmt: str = "table") -> str:
     facts = {key: value for key, value in _facts(entry).items() if value not in ("", (), [])}
     rows = [option.plain() for option in options(entry)]
     if fmt == "json":
-        return json.dumps({**facts, "options": rows}, indent=2, ensure_ascii=False)
+        return json.dumps({**facts, "options": rows}, indent=2, ensure_ascii=False, allow_nan=False)
     rows = [{**row, "default": "none" if row["default"] is None else row["default"]} for row in rows]
     if fmt == "csv":
         return render(rows, fmt, columns=("option", "type", "default", "says"))

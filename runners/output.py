@@ -18,7 +18,9 @@ def boards(arenas: Sequence[Arena], verdicts: Sequence[Verdict], fmt: str) -> st
     """The leaderboard, the claims or both, whichever is there; with ``json`` one document."""
     if fmt == "json":
         document: dict[str, Any] = {"leaderboard": json.loads(tables.leaderboard_table(arenas, "json"))}
-        return json.dumps(document | json.loads(tables.claims_table(verdicts, "json")), indent=1, ensure_ascii=False)
+        return json.dumps(
+            document | json.loads(tables.claims_table(verdicts, "json")), indent=1, ensure_ascii=False, allow_nan=False
+        )
     parts = []
     if arenas:
         parts.append(tables.leaderboard_table(arenas, fmt))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,6 +44,7 @@ def html(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     return environment.get_template("report.html").render(
         **context(report),
@@ -188,15 +190,20 @@ def _table(records: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[A
 def packed(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
     """A table by columns, each as its values or, where that is shorter, as `{"runs": [[value, how often], …]}`.
 
-    Columns without any value are left out.
+    A number that is not finite, as of a diverged curve, is no value: JSON has none. Columns without any value are left
+    out.
     """
     found = {}
     for k, name in enumerate(columns):
-        values = [row[k] for row in rows]
+        values = [_finite(row[k]) for row in rows]
         runs = [[value, len(list(group))] for value, group in groupby(values)]
         if any(value is not None for value in values):
             found[name] = {"runs": runs} if 2 * len(runs) < len(values) else values
     return {"size": len(rows), "columns": found}
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from . import provenance, tables
 from .arenas import Arena, Row
 from .papers import heading
-from .plots import position
+from .plots import interval_places, position
 from .verdicts import Verdict
 from .words import interval
 
@@ -153,8 +153,7 @@ def _claim_strip(verdict: Verdict) -> dict[str, Any] | None:
         return round(STRIP * min(max((p + STRIP_REACH) / (1 + 2 * STRIP_REACH), 0.04), 0.96), 1)
 
     two_sided = verdict.region_low is not None and verdict.region_high is not None
-    ends = [verdict.value if end is None else end for end in (verdict.low, verdict.high)]
-    low, high = sorted(place(position(end, verdict)) for end in ends)
+    low, high = map(place, interval_places(verdict))
     at = position(verdict.value, verdict)
     region = (place(0.0), place(1.0) if two_sided else float(STRIP))
     beyond = not -STRIP_REACH <= at <= 1 + STRIP_REACH

@@ -115,6 +115,13 @@ def position(value: float, verdict: Verdict) -> float:
     return min(max(place, -REACH - 0.05), 1 + REACH + 0.05)
 
 
+def interval_places(verdict: Verdict) -> list[float]:
+    """Where the two ends of a claim's interval stand on the shared axis, the left one first; None is unbounded."""
+    low = -math.inf if verdict.low is None else verdict.low
+    high = math.inf if verdict.high is None else verdict.high
+    return sorted(position(end, verdict) for end in (low, high))
+
+
 def _stack(figure: Any, lines: Sequence[float], total: float) -> list[Axes]:
     """Axes above each other with heights by their lines, and an empty rest so that a line is as high on both sides."""
     heights = [*lines, max(total - sum(lines), 0.01)]
@@ -230,8 +237,7 @@ def _claim(ax: Axes, place: float, verdict: Verdict) -> None:
         note = verdict.reason or "not run"
         ax.plot(0.5, place, MARKERS[verdict.verdict], color="white", markeredgecolor=colour, markersize=5.5, zorder=3)
     else:
-        ends = [verdict.value if end is None else end for end in (verdict.low, verdict.high)]
-        low, high = sorted(position(end, verdict) for end in ends)
+        low, high = interval_places(verdict)
         middle = min(max(position(verdict.value, verdict), -REACH), 1 + REACH)
         ax.plot([low, high], [place, place], color=colour, linewidth=2, solid_capstyle="round", zorder=2)
         if -REACH < middle < 1 + REACH:

@@ -73,6 +73,11 @@ class Run:
 
 
 _FIELDS = tuple(f.name for f in fields(Run))
+_KINDS = {
+    **dict.fromkeys(("cell", "coords", "scalars", "certificates", "seconds", "provenance"), dict),
+    **dict.fromkeys(("task", "tier", "role", "message"), str),
+    **dict.fromkeys(("seed", "steps", "work"), int),
+}
 Lookup = Callable[[Any, int], Run | None]
 """How boards ask for runs: (cell, seed) -> the run, or None where it is missing."""
 
@@ -106,16 +111,26 @@ def numeric(name: str, value: Any) -> np.ndarray:
 def parse(text: bytes, digest: str, code: str, seed: int) -> tuple[Run | None, int | None, str]:
     """The run and the size of its arrays, or None and the reason."""
     try:
-        record = json.loads(text)
+        record = _DECODER.decode(text.decode())
         if record.get("schema") != SCHEMA:
             return None, None, f"it has schema {record.get('schema')} and this version reads {SCHEMA}"
         run = Run(**{name: record[name] for name in _FIELDS})
         size = record["arrays_bytes"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        for name, kind in _KINDS.items():
+            if not isinstance(record[name], kind):
+                raise TypeError(f"{name} is {type(record[name]).__name__}")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return None, None, f"it is damaged ({type(error).__name__}: {error})".replace("\n", " ")
     if (run.digest, run.code, run.seed) != (digest, code, seed):
         return None, None, "it names another cell, code or seed than its folder"
     return run, size, ""
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"it holds {constant}")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def to_json(record: Any) -> bytes:

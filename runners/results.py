@@ -133,7 +133,8 @@ class Store:
             raise StoreError(f"cannot read {path}: {_why(error)}") from error
         # a damaged zip or npy raises anything from BadZipFile to struct.error
         except Exception as error:
-            warnings.warn(f"{path}: {error}; its arrays count as missing", CorruptRun, stacklevel=2)
+            problem = " ".join(str(error).split()) or type(error).__name__
+            warnings.warn(f"{path}: {problem}; its arrays count as missing", CorruptRun, stacklevel=2)
             return {}
 
     def digests(self) -> list[str]:
@@ -144,7 +145,7 @@ class Store:
         """Code digests under which a cell has runs, newest first."""
         folder = self.root / digest
         names = _folders(folder)
-        return sorted(names, key=lambda name: (-_modified(folder / name), name))
+        return sorted(names, key=lambda name: (-modified(folder / name), name))
 
     def seeds(self, digest: str, code: str) -> list[int]:
         """Seeds of a cell that have a folder, readable or not."""
@@ -279,7 +280,8 @@ def _folders(path: Path) -> list[str]:
         raise StoreError(f"cannot read {path}: {_why(error)}") from error
 
 
-def _modified(path: Path) -> float:
+def modified(path: Path) -> float:
+    """When a file or folder last changed, in seconds; 0 where it is not there."""
     try:
         return path.stat().st_mtime
     except OSError:

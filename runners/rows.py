@@ -21,7 +21,7 @@ Row = Mapping[str, Any]
 def render(rows: Sequence[Row], fmt: str, columns: Sequence[str] = ()) -> str:
     """Rows as text; columns are the keys of the rows in order of first appearance unless given."""
     if fmt == "json":
-        return json.dumps(list(rows), indent=2, ensure_ascii=False)
+        return json.dumps(list(rows), indent=2, ensure_ascii=False, allow_nan=False)
     names = list(columns) or list(dict.fromkeys(key for row in rows for key in row))
     cells = [[text_of(row.get(name, "")) for name in names] for row in rows]
     if fmt == "csv":

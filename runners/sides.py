@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import provenance
-from .results import Cell, Run, Store, StoreError
+from .results import Cell, Run, Store, StoreError, modified
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,8 @@ def _code_of_folder(store: Store) -> str:
         raise StoreError(f"{store.root} has no runs")
     if current in codes:
         return current
-    newest = max((store.root / digest / code for digest in digests for code in store.codes(digest)[:1]), key=_modified)
+    newest = max((store.root / digest / code for digest in digests for code in store.codes(digest)[:1]), key=modified)
     return newest.name
-
-
-def _modified(path: Path) -> float:
-    return path.stat().st_mtime
 
 
 def _code_of_commit(store: Store, revision: str, tier: str | None) -> str:

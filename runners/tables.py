@@ -289,7 +289,7 @@ def _csv(rows: Sequence[Record]) -> str:
 
 
 def _csv_value(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list, tuple)) else value
+    return json.dumps(value, ensure_ascii=False, allow_nan=False) if isinstance(value, (dict, list, tuple)) else value
 
 
 def _terminal_width() -> int:

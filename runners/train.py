@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..tasks.entry import BATCH_CURVES
 from ..tasks.metrics import Series, rules
 from ..tasks.spec import Cell
 from . import batches, methods
@@ -154,11 +155,7 @@ class Trainer:
             return _Trained(params, 0, False, empty, empty.astype(int), {}, empty.astype(int), {}, None)
         joined = jax.tree.map(lambda *parts: np.concatenate([part[i] for part in parts]), *pieces)
         records = np.arange(0, steps, every)
-        per_step = {
-            k: joined[k].reshape(-1)[:steps]
-            for k in ("loss", "batch_loss_before", "batch_loss_after", "batch_critical_rate")
-            if k in joined
-        }
+        per_step = {k: joined[k].reshape(-1)[:steps] for k in ("loss", *sorted(BATCH_CURVES)) if k in joined}
         if "block_loss" in joined:
             loss, loss_steps = joined["block_loss"][: records.size], records
         else:
@@ -179,7 +176,7 @@ class Trainer:
         trained.record_steps = np.append(trained.record_steps, trained.steps)
         trained.curves = {
             label: np.append(trained.curves.get(label, np.zeros(0)), value)
-            for label, (value, _) in end["scheduled"].items()
+            for label, (value, *_) in end["scheduled"].items()
         }
         return end
 
@@ -236,24 +233,25 @@ def _measure(
     scalars: dict[str, float | None] = {}
     certificates: dict[str, float] = {}
 
-    def put(label: str, value: Any, residual: Any) -> None:
+    def put(label: str, value: Any, *certificate: Any) -> None:
         scalars[label] = _number(value)
-        if _number(residual) is not None:
-            certificates[f"{label}.residual"] = float(residual)
+        for kind, number in zip(("residual", "scale"), certificate, strict=False):
+            if _number(number) is not None:
+                certificates[f"{label}.{kind}"] = float(number)
 
-    for label, (value, residual) in began["metrics"].items():
-        put(label, value, residual)
+    for label, parts in began["metrics"].items():
+        put(label, *parts)
     if "hessian_top" in began and (share := _number(began["hessian_top"][1] / began["hessian_top"][0])) is not None:
         certificates["learning_rate.critical.residual"] = share  # of the eigenvalue, hence of the rate
     if trained is None or end is None:
         return None, scalars, certificates, {}
     initial = {label: value for label, value in scalars.items() if value is not None}
     outcome = _outcome_of(lane, began, trained, end)
-    for label, (value, residual) in end["metrics"].items():
-        put(label, value, residual)
+    for label, parts in end["metrics"].items():
+        put(label, *parts)
     for label, entry, _ in program.scheduled:
         curve = trained.curves[label]
-        put(label, REDUCE[entry.reduce](curve), end["scheduled"][label][1])
+        put(label, REDUCE[entry.reduce](curve), *end["scheduled"][label][1:])
     series = Series(
         loss=trained.loss,
         steps=trained.loss_steps,
@@ -272,7 +270,7 @@ def _measure(
         bracket=bracket,
     )
     for label, entry, options in program.series:
-        put(label, entry.load()(series, **options), None)
+        put(label, entry.load()(series, **options))
         if entry.name == "boundary" and bracket is not None:
             certificates[f"{label}.half_width"] = (bracket[1] - bracket[0]) / 2
     arrays = {"loss": trained.loss, "loss_steps": trained.loss_steps, "record_steps": trained.record_steps}
@@ -336,12 +334,13 @@ def run_batch(
 ) -> Iterator[Outcome]:
     """Runs lanes of one signature and yields each as its group finishes.
 
-    ``report`` gets ``{"done": fraction}`` between chunks.
+    ``report`` gets ``{"begun": lanes}`` before those of a group, and ``{"done": fraction}`` between chunks.
     """
     program = trainer.program
     if program.steps == 0:
         for k, member in enumerate(lanes):
             before, clock = trainer.compiled.seconds, time.perf_counter()
+            report({"begun": [member]})
             lane, began = trainer.begin(*member)
             spent, compiled = time.perf_counter() - clock, trainer.compiled.seconds - before
             report({"done": (k + 1) / len(lanes)})
@@ -352,6 +351,7 @@ def run_batch(
     width = lane_width(program, first, len(lanes), working_set=working_set)
     for low in range(0, len(lanes), width):
         members = []
+        report({"begun": lanes[low : low + width]})
         for member in lanes[low : low + width]:
             problem = _problem(member[0], trainer.begin(*member)[1])
             if problem:

@@ -31,7 +31,8 @@ def validate(paths: Iterable[str] = (), fmt: str = "table") -> int:
     found = [problem for _, problem in problems]
     rows = [problem.plain() for problem in found]
     if fmt == "json":
-        print(json.dumps({"files": len(names), "valid": valid, "problems": rows}, indent=2, ensure_ascii=False))
+        document = {"files": len(names), "valid": valid, "problems": rows}
+        print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
     elif fmt in ("csv", "markdown"):
         print(render(rows, fmt, columns=tuple(Problem.__dataclass_fields__)))
     else:

@@ -17,15 +17,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..tasks import registry
+from ..tasks.claim_options import LEAST_SEEDS
 from . import statistics
 from .certificates import uncertified_rate
 from .claim_data import Data, Sample
 from .records import Cell, Lookup
 from .regions import Region, Rejection, region_of
 from .statistics import Interval
-
-LEAST_SEEDS = 3
-"""Fewer seeds than this decide nothing."""
 
 VERDICTS = ("holds", "fails", "undecided", "rejected", "not rejected")
 
@@ -34,7 +32,8 @@ VERDICTS = ("holds", "fails", "undecided", "rejected", "not rejected")
 class Verdict:
     """One row of the claims board.
 
-    `value`, `low`, `high`: the estimate with its 95% interval, None where there is none. `detectable`: half the
+    `value`, `low`, `high`: the estimate with its 95% interval, None where there is none or an end is unbounded; every
+    number is finite. `detectable`: half the
     interval's width (a factor on the log scale): how precise the estimate is, no statement of power. `region`: the
     accepted values in words and, for the control of an exponent, what rejects it. `seeds`: how many gave a value.
     `missing`: the seeds left out, with reasons. `finished`: seeds whose runs all ended well, with or without a value.
@@ -190,8 +189,7 @@ def _verdict(
 ) -> Verdict:
     control = claim.get("control") is not None
     kind, options = _kind(claims[claim["control"]] if control else claim)
-    if claim.get("between") is not None:
-        options = {**options, "between": claim["between"]}
+    options = {**options, **{key: claim[key] for key in ("between", "metric") if claim.get(key) is not None}}
     data = Data(cells, claim.get("where") or {}, runs)
     reason, measured = "", None
     try:
@@ -224,9 +222,9 @@ def _verdict(
         kind=kind,
         verdict=verdict,
         control=control,
-        value=interval.value if interval else None,
-        low=interval.low if interval else None,
-        high=interval.high if interval else None,
+        value=_or_none(interval.value) if interval else None,
+        low=_or_none(interval.low) if interval else None,
+        high=_or_none(interval.high) if interval else None,
         region=f"{region}, {rejection}" if rejection else str(region),
         region_low=_or_none(region.low),
         region_high=_or_none(region.high),

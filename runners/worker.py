@@ -14,6 +14,8 @@ import threading
 import time
 from typing import IO, Any
 
+from . import cache
+
 HEADER = struct.Struct("!Q")
 FIELDS = ("outcome", "scalars", "certificates", "steps", "work", "seconds", "arrays", "data", "failure")
 
@@ -50,20 +52,22 @@ def classify(error: BaseException) -> tuple[str, str]:
 def main() -> None:
     """Serves batches until standard input closes.
 
-    A request is ``{"cells": [JSON of a resolved cell], "lanes": [(cell index, seed)]}``. Answers are
-    ``("progress", {...})``, ``("run", cell index, seed, fields)``, ``("failed", status, message)`` for the lanes that
-    are still missing, and ``("done",)``.
+    The first message is ``("ready",)``, after all imports. A request is ``{"cells": [JSON of a resolved cell],
+    "lanes": [(cell index, seed)]}``. Answers are ``("begin", [lane, …])`` for those that run side by side from now on,
+    ``("progress", share of the request)``, ``("run", cell index, seed, fields)``, ``("failed", status, message)``
+    for the lanes that are still missing, and ``("done",)``.
     """
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a print in a component must not corrupt the messages
-    send(answers, ("ready",))
-    from . import cache
-    from .compiled import Compiled
+    from . import train  # noqa: F401 - what a request needs, and takes seconds to import
+    from .compiled import Compiled, keep
 
-    cache.enable()
+    if (place := cache.folder()) is not None:
+        keep(place)
     compiled = Compiled()
+    send(answers, ("ready",))
     while (request := receive(requests)) is not None:
         try:
             _serve(request, answers, compiled)
@@ -91,9 +95,16 @@ def _serve(request: dict[str, Any], answers: IO[bytes], compiled: Any) -> None:
     cells = [Cell.model_validate(cell) for cell in request["cells"]]
     index = {id(cell): i for i, cell in enumerate(cells)}
     lanes = [(cells[i], seed) for i, seed in request["lanes"]]
+
+    def report(info: dict[str, Any]) -> None:
+        if "begun" in info:
+            send(answers, ("begin", [(index[id(cell)], seed) for cell, seed in info["begun"]]))
+        else:
+            send(answers, ("progress", info["done"]))
+
     with numerics(cells[0].precision):
         trainer = Trainer(*lanes[0], compiled)
-        for result in run_batch(trainer, lanes, lambda info: send(answers, ("progress", info))):
+        for result in run_batch(trainer, lanes, report):
             fields = {name: getattr(result, name) for name in FIELDS}
             send(answers, ("run", index[id(result.cell)], result.seed, fields))
 

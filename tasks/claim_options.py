@@ -10,6 +10,8 @@ from .options import Options, Real, refuse
 
 OutcomeName = Literal["monotone", "catapult", "dead", "divergent", "unconverged"]
 Scalar = Annotated[str | int | float | bool | None, Field(union_mode="smart")]
+LEAST_SEEDS = 3
+"""With fewer seeds nothing is decided."""
 Band = Annotated[list[Real], Field(min_length=2, max_length=2)]
 
 

@@ -18,6 +18,7 @@ from .options import Options
 from .problem import did_you_mean
 from .report import Report, describe
 from .spec import Claim
+from .sweep import is_number
 
 ENDS = ("largest", "smallest")
 Coords = Sequence[Mapping[str, Any]]
@@ -30,7 +31,7 @@ class _Reader:
     report: Report
     places: Report
     coords: Coords
-    labels: frozenset[str] | None
+    labels: Mapping[str, str] | None
     bisects: bool
 
     # -- coordinates --------------------------------------------------------------------------------------------------
@@ -64,7 +65,7 @@ class _Reader:
     def _value(self, axis: str, item: Node, values: list[Any]) -> tuple[Any] | None:
         wanted = item.value
         if wanted in ENDS and isinstance(wanted, str) and wanted not in values:
-            if not all(map(_is_number, values)):
+            if not all(map(is_number, values)):
                 self.places.add(item, f"'{axis}' has values that are no numbers: none is {wanted}", _listed(values))
                 return None
             return (max(values) if wanted == "largest" else min(values),)
@@ -102,7 +103,7 @@ class _Reader:
             hint = did_you_mean(axis, known) if known else "the task has no sweep"
             self.places.add(along, f"'{axis}' is not swept", hint)
             return
-        if not all(map(_is_number, values)):
+        if not all(map(is_number, values)):
             self.places.add(along, f"'{axis}' has values that are no numbers", _listed(values))
             return
         found = self.select(where)
@@ -128,7 +129,7 @@ class _Reader:
 
 
 def read(
-    node: Node | None, report: Report, coords: Coords | None, labels: frozenset[str] | None, bisects: bool
+    node: Node | None, report: Report, coords: Coords | None, labels: Mapping[str, str] | None, bisects: bool
 ) -> list[Claim]:
     """The claims of a task; what is wrong with them goes into the report.
 
@@ -136,7 +137,8 @@ def read(
         node: the list of claims.
         report: collects the problems.
         coords: sweep coordinates of every cell; ``None`` where a broken sweep leaves them unknown.
-        labels: what the task measures, `boundary` included if it bisects; ``None`` where its metrics are broken.
+        labels: what the task measures, `boundary` included if it bisects, and the metric of each label; ``None`` where
+            its metrics are broken.
         bisects: whether the task searches for a boundary.
     """
     if node is None or not isinstance(node.value, list):
@@ -187,9 +189,14 @@ def _claim(item: Node, named: Mapping[str, Node], reader: _Reader) -> Claim | No
     if kind_item is None or kind is None:
         return None
     body = kind_item.value[kind][1]
+    metric = _own_metric(item, kind, body, reader)
     pair = _own_pair(item, kind, report)
     sides = pair or body.get("between")
-    if control is not None and _cells_of(item, sides) == _cells_of(kind_item, body.get("between")):
+    same = _cells_of(item, sides) == _cells_of(kind_item, body.get("between"))
+    if control is not None and metric is not None and not same:
+        what = f"the control changes both the metric and the cells of '{control.value}'"
+        report.add(pair or item.get("where") or item, what, "change one factor: repeat the claim's `where`")
+    if control is not None and metric is None and same:
         what = f"the control selects the same cells as '{control.value}', the claim it controls"
         report.add(pair or item.get("where") or item, what, "change one factor in `where`")
     options = _options(kind, body, report)
@@ -226,6 +233,32 @@ def _own_pair(item: Node, kind: str, report: Report) -> Node | None:
     hint = "put it into the contrast" if kind == "contrast" else "remove it"
     report.add(item.place(("between",), key=True), what, hint)
     return None
+
+
+def _own_metric(item: Node, kind: str, body: Node, reader: _Reader) -> Node | None:
+    """The metric that a control gives itself; it is measured, is not the claim's own, and has the same unit."""
+    metric = item.get("metric")
+    if metric is None or not isinstance(metric.value, str):
+        return None  # a wrong type is reported by the schema
+    if item.get("control") is None:
+        what = "only a control has a `metric` of its own"
+        reader.report.add(item.place(("metric",), key=True), what, f"put it into the {kind}")
+        return None
+    reader.metric(metric)
+    own = body.get("metric")
+    labels = reader.labels or {}
+    if own is None or not {own.value, metric.value} <= labels.keys():
+        return metric
+    if own.value == metric.value:
+        what = f"'{metric.value}' is the metric of the claim it controls"
+        reader.report.add(metric, what, "name another metric, or remove it and change `where`")
+        return metric
+    table = registry.table("metric")
+    units = [table[labels[node.value]].unit for node in (metric, own) if labels[node.value] in table]
+    if len(set(units)) > 1:
+        what = f"the control measures '{metric.value}' in {units[0]}, the claim '{own.value}' in {units[1]}"
+        reader.report.add(metric, what, "name a metric of the same unit")
+    return metric
 
 
 def _controlled(control: Node, given: list[str], item: Node, named: Mapping[str, Node], report: Report) -> Node | None:
@@ -296,10 +329,6 @@ def _sides(
     if sides[0] == sides[1]:
         reader.places.add(pair, "both sides are the same cell", "give them different coordinates")
     return sides
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -95,8 +95,8 @@ class MetricEntry(Entry):
         requires: what the task must offer: validation | test | classification | agop | single_example | blocks |
             chain (of dense layers) | network (no expansion) | recursion (a model with a closed recursion on one
             example) | full_batch | every_step (record.every is 1) | bisect.
-        tolerance: the largest residual, as a share of the value, with which a value is evidence for a claim or an
-            arena; None for a metric without a certificate, or one whose value may vanish.
+        tolerance: the largest residual, as a share of the value (where it may cancel, of its scale if that is larger),
+            with which a value is evidence for a claim or an arena; None for a metric without a certificate.
         margin: the share of its size, and
         negligible: the amount in its unit, by which together it may move between two commits as if it had not moved;
             `negligible` is for sizes that mean nothing any more: rounding, or one example in hundreds.
@@ -116,5 +116,8 @@ class MetricEntry(Entry):
     negligible: float = 0.0
 
 
-RUNNER_KEEPS = frozenset({"kernel0", "batch_loss_before", "batch_loss_after", "batch_critical_rate"})
+TOP_CURVES = frozenset({"batch_top_before", "batch_top_after"})
+BATCH_CURVES = TOP_CURVES | {"batch_loss_before", "batch_loss_after", "batch_critical_rate"}
+"""Curves of each step's own batch (`tasks.metrics.Series`); the first two need an eigenvector of its kernel."""
+RUNNER_KEEPS = BATCH_CURVES | {"kernel0"}
 """Names in `MetricEntry.needs` that the runner provides; any other is the label of a scheduled metric."""

@@ -69,6 +69,8 @@ class FullyConnectedGraph(_Generator):
     """Hidden levels, counted from 1, that have `width_at` nodes instead: narrow ones, say."""
     width_at: Width | None = None
     """Nodes of the levels in `at`."""
+    lone: bool = False
+    """Whether the last node of a hidden level reads only the first of the level before, from the second level on."""
 
     @property
     def widths(self) -> list[int]:
@@ -95,6 +97,9 @@ class FullyConnectedGraph(_Generator):
         if bool(self.at) != (self.width_at is not None):
             field = "at" if self.at else "width_at"
             raise refuse("at and width_at belong together", field, "give both, or neither")
+        if self.lone and min(self.widths) < 2:
+            what = "lone needs hidden levels of at least 2 nodes: a lone node, and others beside it"
+            raise refuse(what, "lone", "widen the levels, or remove lone")
         return self
 
 
@@ -203,6 +208,17 @@ def check_edges(edges: list[list[str | int]]) -> None:
             raise refuse(f"no input leads to node '{node}'", index, hint)
         if node not in useful:
             raise refuse(f"node '{node}' leads to no output", index, f"add an edge [{node}, y0], or remove the node")
+
+
+def hidden_levels(edges: list[list[str | int]]) -> int:
+    """Number of hidden nodes on the longest path of a feed-forward graph."""
+    sources: dict[str, list[str]] = {}
+    for tail, head in edges:
+        sources.setdefault(str(head), []).append(str(tail))
+    height: dict[str, int] = {}
+    for node in TopologicalSorter(sources).static_order():
+        height[node] = 1 + max((height[source] for source in sources.get(node, ())), default=-1)
+    return max(height.values()) - 1
 
 
 def _check_each(named: list[tuple[str, str]]) -> None:

@@ -16,6 +16,7 @@ from . import claims as claim_reader
 from .catalog import catalog, id_of, is_path, matching, suite
 from .catalog import shown as shown_path
 from .cells import Draft, SeedError, build, seeds_of, tune_seeds
+from .claim_options import LEAST_SEEDS
 from .document import Node, read
 from .merge import DEFAULT_TIER, merge, without
 from .problem import Problem, TaskFileError, did_you_mean
@@ -30,8 +31,6 @@ __all__ = [
     "Problem", "SeedError", "Task", "TaskFileError", "UnknownName", "catalog", "cells", "check", "find", "json_schema",
     "load_task", "load_tiers", "score_cell", "suite",
 ]  # fmt: skip
-
-LEAST_SEEDS = 3  # with fewer no claim can be decided
 
 
 @dataclass(frozen=True)
@@ -232,7 +231,7 @@ def _at_tier(merged: Node, root: Node, name: str, tier: str, resolver: Resolver)
     coords = [{setting.axis: setting.coord for setting in point} for point in points]
     measured = merged.get("metrics")  # where they are broken, nothing more is said of their names
     usable = measured is None or not report.at(measured)
-    known = frozenset(labels.keys() | ({"boundary"} if bisects else set())) if usable else None
+    known = {**labels, **({"boundary": "boundary"} if bisects else {})} if usable else None
     # a broken sweep is one mistake: what claims say of its values is checked when it is mended
     cells_known = not any(report.at(node) for node in (swept, first.get("bisect")) if node is not None)
     claims = claim_reader.read(merged.get("claims"), report, coords if cells_known else None, known, bisects)

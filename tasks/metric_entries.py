@@ -24,6 +24,7 @@ ROUNDING = 1e-9  # of what is exact in theory, or of a loss beside its start
 COSINE = 0.005
 EXAMPLES = 0.005  # share of examples
 EVENT = 0.5  # of a count
+STEPS = 0.005  # share of steps
 
 
 def _metric(module: str, name: str, summary: str, definition: str, source: str, **rest: Any) -> MetricEntry:
@@ -65,6 +66,20 @@ def _projection(name: str, summary: str, definition: str) -> MetricEntry:
 
 def _series(name: str, summary: str, definition: str, source: str, **rest: Any) -> MetricEntry:
     return _metric("series", name, summary, definition, source, at=("series",), cost="nothing", **rest)
+
+
+def _batch(name: str, summary: str, definition: str, *needs: str, **rest: Any) -> MetricEntry:
+    return _metric(
+        "mini_batches",
+        name,
+        summary,
+        definition,
+        "arXiv 2306.04815, Claim 2",
+        at=("series",),
+        cost="the kernel of each step's batch",
+        needs=(*needs, "batch_critical_rate"),
+        **rest,
+    )
 
 
 def _split_metrics() -> list[MetricEntry]:
@@ -202,6 +217,7 @@ METRICS = {
             direction="higher",
             cost="Lanczos on Hessian-vector products per example",
             options="ConvexityOptions",
+            tolerance=EIGENVALUE,
         ),
         _convexity(
             "restricted_curvature",
@@ -211,6 +227,7 @@ METRICS = {
             direction="higher",
             cost="Lanczos on products with the loss Hessian",
             options="RestrictedCurvatureOptions",
+            tolerance=EIGENVALUE,
         ),
         _convexity(
             "orthogonal_curvature",
@@ -218,6 +235,7 @@ METRICS = {
             "as restricted_curvature, over d orthogonal to g; the same unit",
             cost="Lanczos on products with the loss Hessian",
             options="OrthogonalCurvatureOptions",
+            tolerance=EIGENVALUE,
         ),
         _convexity(
             "restricted_curvature_margin",
@@ -228,6 +246,7 @@ METRICS = {
             direction="higher",
             cost="Lanczos on products with the loss Hessian, and per example",
             options="RestrictedCurvatureOptions",
+            tolerance=EIGENVALUE,
         ),
         _state(
             "linearization_error",
@@ -340,23 +359,58 @@ METRICS = {
             negligible=EVENT,
         ),
         _series(
+            "loss_spikes",
+            "Number of spikes of the full set's loss",
+            "excursions of L, at every step or at the records of a mini-batch run, that peak at >= 3 times max(L at "
+            "their start, 1e-3 L(w_0)) and return below it",
+            "tangentbench's own rule; arXiv 2306.04815 for the phenomenon",
+            unit="count",
+            negligible=EVENT,
+        ),
+        _batch(
             "sgd_catapults",
             "Number of catapults of a mini-batch run",
             "steps t with eta > eta_crit(batch; w_t) and L(w_{t+1}; batch) > L(w_t; batch)",
-            "arXiv 2306.04815, Claim 2",
+            "batch_loss_before",
+            "batch_loss_after",
             unit="count",
-            options="SgdCatapultsOptions",
             negligible=EVENT,
-            needs=("batch_loss_before", "batch_loss_after", "batch_critical_rate"),
         ),
-        _series(
+        _batch(
+            "sgd_catapult_rate",
+            "Catapults per step of a mini-batch run",
+            "sgd_catapults / T",
+            "batch_loss_before",
+            "batch_loss_after",
+            unit="1 / step",
+            negligible=STEPS,
+        ),
+        _batch(
+            "batch_loss_rises",
+            "Share of steps that raise the loss of their own batch",
+            "share of the steps t, among those with eta > eta_crit(batch; w_t), those without, or the tenth with the "
+            "largest eta / eta_crit, with L(w_{t+1}; batch) > L(w_t; batch)",
+            "batch_loss_before",
+            "batch_loss_after",
+            options="BatchRisesOptions",
+            negligible=STEPS,
+        ),
+        _batch(
+            "batch_top_rises",
+            "Share of steps that raise the loss of their own batch along its leading eigenvector",
+            "as batch_loss_rises, for PL_{<=1} = (s/2) (u . r)^2, r the batch's residuals, u the leading eigenvector "
+            "of K(batch; w_t) at both ends of the step",
+            "batch_top_before",
+            "batch_top_after",
+            options="BatchRisesOptions",
+            negligible=STEPS,
+        ),
+        _batch(
             "batch_critical_rate",
             "Critical learning rate of the batches of a run",
             "median or min over steps t of 2 / (s lambda_max(K(batch; w_t)))",
-            "arXiv 2306.04815, Claim 2",
             unit="weight^2 / loss",
             options="BatchCriticalRateOptions",
-            needs=("batch_critical_rate",),
         ),
         _series(
             "peak_over_start",
@@ -368,10 +422,11 @@ METRICS = {
         ),
         _series(
             "largest_rise",
-            "Largest rise of a curve, relative to its start",
-            "max over records t of (m_t - min_{u <= t} m_u) / m_0; none where the run diverged",
+            "Largest rise of a curve, relative to its start or to where it rises from",
+            "max over records t of (m_t - min_{u <= t} m_u) / m_0, or over min_{u <= t} m_u; none where the run "
+            "diverged",
             "arXiv 2306.04815, loss outside the top eigenspace",
-            options="CurveOptions",
+            options="LargestRiseOptions",
             of="of",
         ),
         _series(
@@ -420,8 +475,9 @@ METRICS = {
         ),
         _series(
             "decay_violation",
-            "Largest excess of the loss over geometric decay",
-            "max over t >= 1 of L_t / (L_0 prod_{s<t} (1 - eta_s mu)), mu = min over records of ||grad L||^2 / (2 L)",
+            "Largest excess of the loss over geometric decay, per step",
+            "max over t >= 1 of (L_t / (L_0 prod_{s<t} (1 - eta_s mu)))^(1/t), mu = min over records of "
+            "||grad L||^2 / (2 L)",
             "arXiv 2209.15106",
             direction="lower",
             needs=("pl_constant",),

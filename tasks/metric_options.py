@@ -121,6 +121,13 @@ class CurveOptions(Options):
     """Label of the curve: `train_loss`, or a metric of the task with `at: schedule`."""
 
 
+class LargestRiseOptions(CurveOptions):
+    """How far a recorded curve rises."""
+
+    over: Literal["start", "foot"] = "start"
+    """What the rise is divided by: the curve's first value, or the one that it rises from."""
+
+
 class BatchCriticalRateOptions(Options):
     """Critical rates of the batches of a run."""
 
@@ -137,11 +144,12 @@ class WorkToTargetOptions(Options):
     """Label of the curve: `train_loss`, or a metric of the task with `at: schedule`."""
 
 
-class SgdCatapultsOptions(Options):
-    """Catapults of mini-batch training."""
+class BatchRisesOptions(Options):
+    """Steps that raise the loss of their own batch."""
 
-    per: Literal["run", "step"] = "run"
-    """Their number, or their share of all steps."""
+    among: Literal["above", "below", "sharpest"] = "above"
+    """Which steps are asked: those whose rate is above their batch's critical rate, those whose is not, or the tenth of
+    all steps with the highest rate in units of it."""
 
 
 class RecursionErrorOptions(Options):

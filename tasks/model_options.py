@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from .graph_options import Edge, Generator, Width, check_edges
+from .graph_options import Edge, Generator, Width, check_edges, hidden_levels
 from .options import NonNegative, Options, Part, Positive, refuse
 
 Activation = Literal["identity", "relu", "tanh", "swish", "gelu"]
@@ -173,9 +173,14 @@ class DagOptions(ModelOptions):
         if self.readout is not None and self.output_activation != "identity":
             what = "readout gives pre-activations, which have no output_activation"
             raise refuse(what, "output_activation", "write identity, or remove readout")
-        if self.readout is not None and self.generator is not None and self.readout > self.generator.depth:
+        if self.readout is None:
+            return self
+        if self.generator is not None and self.readout > self.generator.depth:
             what = f"readout must name a hidden level between 1 and depth = {self.generator.depth}"
             raise refuse(f"{what}, got {self.readout}", "readout")
+        if self.edges is not None and self.readout > hidden_levels(self.edges):
+            what = f"readout must name a hidden level, of which the edges make {hidden_levels(self.edges)}"
+            raise refuse(f"{what}; got {self.readout}", "readout")
         return self
 
 

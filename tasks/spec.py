@@ -51,12 +51,14 @@ class Record(Options):
 
 
 class Limits(Options):
-    """What one batch may use before it is ended: all runs that share one program, in one worker process."""
+    """What the runs that train side by side may use: on a CPU as many of one program as fill its cache, on an
+    accelerator all."""
 
     seconds: Positive = 600.0
-    """Wall-clock seconds of the whole batch, compilation included."""
+    """Wall-clock seconds from the end of the runs before them to their own, compilation included; runs that reach it
+    end with `timeout`, and those not yet begun go on with a clock of their own."""
     memory_gib: Positive = 3.0
-    """Memory of the worker that runs it, in GiB."""
+    """Memory of their worker process, in GiB; runs that reach it together are tried once more, each alone."""
 
 
 class Bisect(Options):
@@ -120,9 +122,9 @@ class Leaderboard(Options):
 class Claim(BaseModel):
     """A statement of the paper; its kind is one further key, whose value are the options of the kind.
 
-    A control has no kind of its own: it has that of the claim it controls, of a contrast all but the cells if it gives
-    ``between``. In a loaded task the axis values in
-    ``where`` and in a contrast's ``between`` are those of the tier: `largest` and `smallest` are already replaced.
+    A control has no kind of its own: it has that of the claim it controls, all but the metric if it gives ``metric``,
+    and of a contrast all but the cells if it gives ``between``. In a loaded task the axis values in ``where`` and in a
+    contrast's ``between`` are those of the tier: `largest` and `smallest` are already replaced.
     """
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
@@ -137,6 +139,8 @@ class Claim(BaseModel):
     """Sweep coordinates of its cells; `largest` and `smallest` name the ends of a numeric axis."""
     control: str | None = None
     """Id of the claim that must fail here."""
+    metric: str | None = None
+    """For a control whose one factor is what is measured: a metric of the same unit, instead of the claim's own."""
     between: Annotated[list[dict[str, Scalar]], Field(min_length=2, max_length=2)] | None = None
     """For the control of a contrast: coordinates of the two cells, instead of the claim's own."""
     explanation: Text | None = None
@@ -195,7 +199,7 @@ class TaskSpec(Options):
     leaderboard: Leaderboard | None = None
     """Opens an arena."""
     limits: Limits = Limits.model_construct(seconds=600.0, memory_gib=3.0)
-    """What one batch of runs may use."""
+    """What runs may use."""
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> TaskSpec:

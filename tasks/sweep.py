@@ -38,6 +38,11 @@ class Setting:
 Point = tuple[Setting, ...]
 
 
+def is_number(value: Any) -> bool:
+    """Whether a coordinate has a place on a numeric axis."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def points(sweep: Node | None, report: Report) -> list[Point]:
     """The points of the product in file order, the last axis fastest; one empty point without a sweep."""
     if sweep is None or not isinstance(sweep.value, dict):

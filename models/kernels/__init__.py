@@ -12,13 +12,14 @@ from .convexity import (
 )
 from .eigenspace import Eigenpairs, eigenspace_split, top_eigenpairs
 from .hessian import loss_hessian_top, loss_on, predictor_hessian_norm, predictor_hessian_norms
-from .spectrum import Estimate, kernel_norm, lanczos_extreme
+from .spectrum import Difference, Estimate, kernel_norm, lanczos_extreme
 from .tangent import tangent_kernel
 from .worst import worst_direction_error
 
 __all__ = [
     "Curvature",
     "Eigenpairs",
+    "Difference",
     "Estimate",
     "agop",
     "alignment",

@@ -28,6 +28,15 @@ class Estimate(NamedTuple):
     residual: Float[Array, ""]
 
 
+class Difference(NamedTuple):
+    """An `Estimate` of what may cancel, with the size of its terms: its residual is judged by that where the value is
+    smaller."""
+
+    value: Float[Array, ""]
+    residual: Float[Array, ""]
+    scale: Float[Array, ""]
+
+
 class _State(NamedTuple):
     """The orthonormal basis so far and its dual, the tridiagonal matrix, the next basis vector and its dual, and the
     size of A seen so far. Duals are the images under the metric; None where that is the identity."""

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from ... import models
 from ...models import kernels
-from ...models.kernels import Estimate
+from ...models.kernels import Difference, Estimate
 from .state import Context, Scalar
 
 
@@ -54,63 +54,65 @@ def hessian_norm_max(ctx: Context, model: Any, *, steps: int = 32) -> Estimate:
     return kernels.largest_hessian_norm(model, ctx.x_train, ctx.key, steps)
 
 
-def convexity_constant(ctx: Context, model: Any, *, kappa: float = 0.5, steps: int = 32) -> Estimate:
+def convexity_constant(ctx: Context, model: Any, *, kappa: float = 0.5, steps: int = 32) -> Difference:
     """nu kappa^2 |g|^2 - sqrt(2 nu L) h: the lower bound of the curvature in Q_kappa, at the current weights.
 
     Positive where restricted strong convexity is proved, vacuous elsewhere; loss per weight^2. `steps` are those of
-    the Lanczos iteration for h, whose residual is carried over.
+    the Lanczos iteration for h, whose residual is carried over; its scale is the first term, that of the curvature.
     """
     norm = kernels.largest_hessian_norm(model, ctx.x_train, ctx.key, steps)
-    factor = _hessian_factor(ctx, model)
-    return Estimate(_gradient_term(ctx, model, kappa) - factor * norm.value, factor * norm.residual)
+    factor, term = _hessian_factor(ctx, model), _gradient_term(ctx, model, kappa)
+    return Difference(term - factor * norm.value, factor * norm.residual, term)
 
 
 def restricted_curvature(
     ctx: Context, model: Any, *, kappa: float = 0.5, radius: float = 0.1, directions: int = 8, steps: int = 32
-) -> Estimate:
+) -> Difference:
     """Smallest curvature found at distance `radius` in Q_kappa, in units of nu kappa^2 |g|^2; a pure number.
 
     Tried are the minimiser of d^T grad^2 L d over the cone, found by `steps` Lanczos steps, and `directions` random
     ones with cosine kappa, each with both signs. An upper bound of the infimum. The residual is how far the minimiser
-    misses the condition of a minimum. At least about 1 where the residuals of the fit are small (arXiv 2209.15106).
-    NaN for g = 0.
+    misses the condition of a minimum, its scale 1. At least about 1 where the residuals of the fit are small (arXiv
+    2209.15106). NaN for g = 0.
     """
     found = _in_cone(ctx, model, kappa, radius, directions, steps).estimate
     unit = _gradient_term(ctx, model, kappa)
-    return Estimate(found.value / unit, found.residual / unit)
+    return Difference(found.value / unit, found.residual / unit, jnp.ones_like(unit))
 
 
 def orthogonal_curvature(
     ctx: Context, model: Any, *, kappa: float = 0.5, radius: float = 0.1, steps: int = 32
-) -> Estimate:
+) -> Difference:
     """`restricted_curvature` orthogonally to g, outside of every Q_kappa, in the same unit: nothing bounds it below."""
     found = kernels.curvature_across(
         model, ctx.loss.value, ctx.x_train, ctx.y_train, radius=radius, steps=steps
     ).estimate
     unit = _gradient_term(ctx, model, kappa)
-    return Estimate(found.value / unit, found.residual / unit)
+    return Difference(found.value / unit, found.residual / unit, jnp.ones_like(unit))
 
 
 def restricted_curvature_margin(
     ctx: Context, model: Any, *, kappa: float = 0.5, radius: float = 0.1, directions: int = 8, steps: int = 32
-) -> Estimate:
+) -> Difference:
     """Smallest curvature found in Q_kappa (see `restricted_curvature`) less its lower bound; loss per weight^2.
 
     The bound is nu kappa^2 |g|^2 - sqrt(2 nu L) h with g and L at w, and h the largest over the training set at both
     ends and the middle of the step to the weights w' that have this curvature. It leaves out what the exact bound
     concedes to the step's length, so that a margin above 0 is the stronger statement. The residual is that of the
-    direction.
+    direction and of h together, its scale the first term of the bound.
     """
     found = _in_cone(ctx, model, kappa, radius, directions, steps)
     _, origin, moved = kernels.loss_on(model, ctx.loss.value, ctx.x_train, ctx.y_train)
 
-    def norm(share: Scalar) -> Scalar:
+    def norm(share: Scalar) -> Estimate:
         point = moved(origin + share * radius * found.direction)
-        return kernels.largest_hessian_norm(point, ctx.x_train, ctx.key, steps).value
+        return kernels.largest_hessian_norm(point, ctx.x_train, ctx.key, steps)
 
-    largest = jnp.max(jax.lax.map(norm, jnp.linspace(0, 1, 3, dtype=origin.dtype)))
-    bound = _gradient_term(ctx, model, kappa) - _hessian_factor(ctx, model) * largest
-    return Estimate(found.estimate.value - bound, found.estimate.residual)
+    norms = jax.lax.map(norm, jnp.linspace(0, 1, 3, dtype=origin.dtype))
+    factor, term = _hessian_factor(ctx, model), _gradient_term(ctx, model, kappa)
+    bound = term - factor * jnp.max(norms.value)
+    residual = found.estimate.residual + factor * jnp.max(norms.residual)
+    return Difference(found.estimate.value - bound, residual, term)
 
 
 def _in_cone(ctx: Context, model: Any, kappa: float, radius: float, directions: int, steps: int) -> kernels.Curvature:

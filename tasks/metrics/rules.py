@@ -1,4 +1,4 @@
-"""Rules that read an outcome or a number of catapults off recorded curves. numpy only.
+"""Rules that read an outcome or a number of catapults or spikes off recorded curves. numpy only.
 
 A catapult (arXiv 2205.11787, 2306.04815) is an excursion of the loss that the dynamics end themselves, by lowering the
 tangent kernel. None of the papers gives a rule for counting; the ones here are the suite's own.
@@ -6,10 +6,11 @@ tangent kernel. None of the papers gives a rule for counting; the ones here are 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 Outcome = Literal["monotone", "catapult", "dead", "divergent", "unconverged"]
 Curve = Float[np.ndarray, "t"]
@@ -73,13 +74,42 @@ def _rises(before: Curve, after: Curve, scale: float) -> np.ndarray:
         return after - before > ROUNDING * np.abs(before) + ROUNDING_FLOOR * scale
 
 
+def _tall_excursions(loss: Curve) -> Iterator[tuple[int, int]]:
+    """(start, end) of each excursion that ends and peaks at `PEAK` times its reference or above (`count_spikes`)."""
+    finite = np.isfinite(loss)
+    loss = loss if finite.all() else loss[: int(np.argmin(finite))]
+    rises = np.flatnonzero(_rises(loss[:-1], loss[1:], loss[0])) if len(loss) > 1 else np.array([], int)
+    end = 0
+    for start in map(int, rises):
+        if start < end:
+            continue
+        reference = max(loss[start], FLOOR * loss[0])
+        back = np.flatnonzero(~_rises(reference, loss[start + 1 :], loss[0]))
+        if len(back) == 0:
+            return
+        end = start + 1 + int(back[0])
+        if np.max(loss[start : end + 1]) >= PEAK * reference:
+            yield start, end
+
+
+def count_spikes(loss: Curve) -> int:
+    """Number of spikes of a loss, whatever the kernel does meanwhile.
+
+    An excursion starts at the step where the loss rises and ends when it is back at the reference max(L_start, 1e-3
+    L(0)) or below. It counts if its peak is at least 3 times the reference. An excursion that has not ended, or ends in
+    a loss that is not finite, does not count.
+
+    Args:
+        loss: training loss [T+1], at every step or at some; what rises and falls between two of them is not seen.
+    """
+    return sum(1 for _ in _tall_excursions(loss))
+
+
 def count_catapults_gd(loss: Curve, kernel_norm: Curve, steps: Int[np.ndarray, "r"] | None = None) -> int:
     """Number of catapults of full-batch training.
 
-    An excursion starts at the step where the loss rises and ends when it is back at the reference max(L_start, 1e-3
-    L(0)) or below. It counts if its peak is at least 3 times the reference and lambda_max(K) is, at its end, at least
-    2% below what it was at its start. An excursion that has not ended, or ends in a loss that is not finite, does not
-    count.
+    A spike of the loss (`count_spikes`) counts if lambda_max(K) is, at its end, at least 2% below what it was at its
+    start.
 
     Args:
         loss: training loss at every step [T+1].
@@ -97,24 +127,23 @@ def count_catapults_gd(loss: Curve, kernel_norm: Curve, steps: Int[np.ndarray, "
             f"{len(kernel_norm)} kernel norms for {len(steps)} steps and {len(loss)} losses; "
             "record one at step 0 and one for every recorded step"
         )
-    finite = np.isfinite(loss)
-    length = len(loss) if finite.all() else int(np.argmin(finite))
-    loss = loss[:length]
-    rises = np.flatnonzero(_rises(loss[:-1], loss[1:], loss[0])) if length > 1 else np.array([], int)
-    count, end = 0, 0
-    for start in rises:
-        if start < end:
-            continue
-        reference = max(loss[start], FLOOR * loss[0])
-        back = np.flatnonzero(~_rises(reference, loss[start + 1 :], loss[0]))
-        if len(back) == 0:
-            break
-        end = start + 1 + int(back[0])
+    count = 0
+    for start, end in _tall_excursions(loss):
         before = kernel_norm[np.searchsorted(steps, start, side="right") - 1]
         after = kernel_norm[min(np.searchsorted(steps, end), len(steps) - 1)]
-        tall = np.max(loss[start : end + 1]) >= PEAK * reference
-        count += bool(tall and after <= (1 - KERNEL_DROP) * before)
+        count += bool(after <= (1 - KERNEL_DROP) * before)
     return count
+
+
+def batch_rises(before: Curve, after: Curve) -> Bool[np.ndarray, "t"]:
+    """Which steps raise the loss of their own batch, L(w_{t+1}; X_b) > L(w_t; X_b), by more than rounding.
+
+    A step into a loss that is not finite raises nothing: there is no value to compare.
+
+    Args:
+        before, after: loss of the step's batch at w_t and at w_{t+1} [T].
+    """
+    return _rises(before, after, before[0] if len(before) else 0.0) & np.isfinite(after)
 
 
 def count_catapults_sgd(
@@ -136,7 +165,4 @@ def count_catapults_sgd(
     """
     if not len(loss_before) == len(loss_after) == len(critical_rate):
         raise ValueError(f"batch curves differ in length: {len(loss_before)}, {len(loss_after)}, {len(critical_rate)}")
-    if len(loss_before) == 0:
-        return 0
-    rose = _rises(loss_before, loss_after, loss_before[0]) & np.isfinite(loss_after)
-    return int(np.sum(rose & (learning_rate > critical_rate)))
+    return int(np.sum(batch_rises(loss_before, loss_after) & (learning_rate > critical_rate)))

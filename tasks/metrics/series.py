@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from . import rules
 
 Curve = Float[np.ndarray, "t"]
+LEAST_FACTOR = 0.01  # of the decay that a step promises: less would mean a rate of almost 1/mu
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,10 @@ class Series:
         outcome: the run's outcome (`rules.Outcome`).
         converged: whether the run reached its stopping loss.
         initial, final: scalars measured at w0 and at the last weights, by label.
-        batch: curves of each step of a mini-batch method [T]: `batch_loss_before` and `batch_loss_after`, L(w_t; X_b)
-            and L(w_{t+1}; X_b); `batch_critical_rate`, 2/(s lambda_max(K(X_b; w_t))). Empty unless a metric needs them.
+        batch: curves of each step's own batch [T], those that a metric needs: `batch_loss_before` and
+            `batch_loss_after`, L(w_t; X_b) and L(w_{t+1}; X_b); `batch_critical_rate`, 2/(s lambda_max(K(X_b; w_t)));
+            `batch_top_before` and `batch_top_after`, the part of these losses along the leading eigenvector of
+            K(X_b; w_t).
         info: what a closed form needs of the model and the data, for runs on a single example: `x_norm2` = |x|^2,
             `width` m, `dim` d, `target` y, and `per_kernel`, the loss's scale s for n = c = 1 (1 or 2).
         bracket: last interval of a bisection, in the unit of its axis; `None` for a run that is none.
@@ -78,12 +81,12 @@ class Series:
 
 def initial_loss(series: Series) -> float | None:
     """Training loss at initialisation, in the task's loss. Needs no curve."""
-    return _finite(series.loss[0])
+    return finite(series.loss[0])
 
 
 def peak_loss(series: Series) -> float | None:
     """Largest training loss of the run; `None` if it diverged: the peak has no end. Needs no curve."""
-    return None if series.outcome == "divergent" else _finite(np.max(series.loss))
+    return None if series.outcome == "divergent" else finite(np.max(series.loss))
 
 
 def steps_to_stop(series: Series) -> float | None:
@@ -113,41 +116,11 @@ def catapults(series: Series) -> float | None:
     return float(rules.count_catapults_gd(series.loss, kernel_norm, steps))
 
 
-def sgd_catapults(series: Series, *, per: Literal["run", "step"] = "run") -> float | None:
-    """Number of steps that catapult (`rules.count_catapults_sgd`), or their share of all steps (`per: step`).
-
-    Needs the batch curves `batch_loss_before`, `batch_loss_after` and `batch_critical_rate`; a full batch is a batch
-    too.
-
-    Raises:
-        ValueError: a batch curve is missing, or an unknown `per`.
+def loss_spikes(series: Series) -> float | None:
+    """Number of spikes of the full set's loss at the steps where it is known (`rules.count_spikes`): at each step of a
+    full-batch run, at the records of a mini-batch run. Needs no curve.
     """
-    if per not in ("run", "step"):
-        raise ValueError(f"sgd_catapults: per must be run or step; got {per!r}")
-    names = ("batch_loss_before", "batch_loss_after", "batch_critical_rate")
-    missing = [name for name in names if name not in series.batch]
-    if missing:
-        raise ValueError(f"sgd_catapults needs {', '.join(missing)}, recorded at every step of the run")
-    before, after, critical = (series.batch[name] for name in names)
-    count, steps = rules.count_catapults_sgd(before, after, critical, series.learning_rate), len(before)
-    return float(count) if per == "run" else count / steps if steps else None
-
-
-def batch_critical_rate(series: Series, *, reduce: Literal["min", "median"] = "median") -> float | None:
-    """Critical rate of a step's own batch, 2/(s lambda_max(K(X_b; w_t))), its median or minimum over the steps.
-
-    Weight^2 per loss; `None` for a run without a step, and where a batch of a dead network has no critical rate. Needs
-    the batch curve `batch_critical_rate`.
-
-    Raises:
-        ValueError: the curve is missing, or an unknown `reduce`.
-    """
-    if reduce not in ("min", "median"):
-        raise ValueError(f"batch_critical_rate: reduce must be min or median; got {reduce!r}")
-    if "batch_critical_rate" not in series.batch:
-        raise ValueError("batch_critical_rate needs the curve of that name, recorded at every step of the run")
-    values = series.batch["batch_critical_rate"]
-    return _finite({"min": np.min, "median": np.median}[reduce](values)) if len(values) else None
+    return float(rules.count_spikes(series.loss))
 
 
 def peak_over_start(series: Series, *, of: str) -> float | None:
@@ -158,15 +131,25 @@ def peak_over_start(series: Series, *, of: str) -> float | None:
     return None if series.outcome == "divergent" else _ratio(np.max(values), values[0])
 
 
-def largest_rise(series: Series, *, of: str) -> float | None:
-    """Largest rise of the curve `of` above its smallest value so far, over its value at initialisation.
+def largest_rise(series: Series, *, of: str, over: Literal["start", "foot"] = "start") -> float | None:
+    """Largest rise of the curve `of` above its smallest value so far.
 
     0 for a curve that only falls, however far it fell before: the excess over the start alone would not see a rise
-    from a smaller value. `None` if the run diverged. Needs the curve named by `of`.
+    from a smaller value. `over: start` divides it by the curve's value at initialisation; `over: foot` by that smallest
+    value, from which it rises, so that a curve that has fallen far rises a lot by little. `None` if the run diverged,
+    or where the divisor is 0. Needs the curve named by `of`.
+
+    Raises:
+        ValueError: the curve is missing, or an unknown `over`.
     """
+    if over not in ("start", "foot"):
+        raise ValueError(f"largest_rise: over must be start or foot; got {over!r}")
     _, values = series.curve(of, "largest_rise")
-    rises = values - np.minimum.accumulate(values)
-    return None if series.outcome == "divergent" else _ratio(np.max(rises), values[0])
+    feet = np.minimum.accumulate(values)
+    scale = values[0] if over == "start" else feet
+    if series.outcome == "divergent" or not np.all(scale):
+        return None
+    return finite(np.max((values - feet) / scale))
 
 
 def end_over_start(series: Series, *, of: str) -> float | None:
@@ -195,7 +178,7 @@ def top_share_of_spike(series: Series) -> float | None:
 
 def boundary(series: Series) -> float | None:
     """Phase boundary found by the task's bisection: the middle of its last interval, in the unit of its axis."""
-    return None if series.bracket is None else _finite(sum(series.bracket) / 2)
+    return None if series.bracket is None else finite(sum(series.bracket) / 2)
 
 
 def convex_from(series: Series) -> float | None:
@@ -206,12 +189,15 @@ def convex_from(series: Series) -> float | None:
 
 
 def decay_violation(series: Series) -> float | None:
-    """How far the loss exceeds geometric decay: max over t >= 1 of L_t / (L_0 prod_{s<t} (1 - eta_s mu)).
+    """Excess of the loss over geometric decay per step: max over t >= 1 of (L_t / (L_0 prod_{s<t} (1 - eta_s mu)))^1/t.
 
     mu is the smallest recorded `pl_constant`, |grad L|^2/(2 L). Where eta is at most 1/beta, beta the largest curvature
     on the way, each step takes at least eta |grad L|^2/2 >= eta mu L from the loss, so that the ratio is at most 1
-    (arXiv 2209.15106 for gradient descent). `None` for a run without a step, with mu = 0 or eta mu >= 1, or that left
-    the finite numbers. Needs the curve `pl_constant`, and the loss of every step.
+    (arXiv 2209.15106 for gradient descent). The root changes nothing about that, and keeps apart runs that violate the
+    bound by a little at each of many steps from those that leave it at once. Where eta mu >= 1, beyond any 1/beta, the
+    bound is no loss at all: a factor counts as at least `LEAST_FACTOR`, and a loss that left the finite numbers as the
+    last of them. `None` for a run without a step, or with mu = 0. Needs the curve `pl_constant`, and the loss of every
+    step.
 
     Raises:
         ValueError: the curve is missing, or the training loss was not recorded at every step.
@@ -219,12 +205,14 @@ def decay_violation(series: Series) -> float | None:
     _, constants = series.curve("pl_constant", "decay_violation")
     if len(series.loss) != series.steps[-1] + 1:
         raise ValueError("decay_violation needs the training loss of every step, which mini-batch methods do not keep")
-    shrink = 1 - series.learning_rate * np.min(constants)
-    if len(shrink) == 0 or not np.all((shrink > 0) & (shrink < 1)) or not np.all(np.isfinite(series.loss)):
+    mu = np.min(constants[np.isfinite(constants)], initial=np.inf)
+    if len(series.learning_rate) == 0 or not 0 < mu < np.inf:
         return None
+    loss = np.where(np.isfinite(series.loss), series.loss, np.finfo(np.float32).max)
+    promised = np.cumsum(np.log(np.maximum(1 - series.learning_rate * mu, LEAST_FACTOR)))
     with np.errstate(divide="ignore"):  # a loss of 0 violates nothing
-        excess = np.log(series.loss[1:]) - np.log(series.loss[0]) - np.cumsum(np.log(shrink))
-    return _finite(np.exp(np.max(excess)))
+        excess = np.log(loss[1:]) - np.log(loss[0]) - promised
+    return finite(np.exp(np.max(excess / series.steps[1:])))
 
 
 def rate_times_sharpness(series: Series) -> float | None:
@@ -237,7 +225,7 @@ def rate_times_sharpness(series: Series) -> float | None:
     if len(series.learning_rate) == 0:
         return None
     rates = series.learning_rate[np.minimum(steps, len(series.learning_rate) - 1)]
-    return _finite(np.max(rates * values))
+    return finite(np.max(rates * values))
 
 
 def recursion_error(series: Series, *, of: Literal["output", "kernel"] = "output") -> float | None:
@@ -287,13 +275,14 @@ def recursion_error(series: Series, *, of: Literal["output", "kernel"] = "output
         measured = output - info["target"] if of == "output" else kernel
         difference = np.asarray(predicted)[:, 0 if of == "output" else 1] - measured
         scale = np.max(np.abs(measured))
-        return _finite(np.max(np.abs(difference)) / scale) if scale > 0 else None
+        return finite(np.max(np.abs(difference)) / scale) if scale > 0 else None
 
 
 def _ratio(value: float | np.floating, start: float | np.floating) -> float | None:
     """A quotient; `None` where it has no value."""
-    return _finite(value / start) if start else None
+    return finite(value / start) if start else None
 
 
-def _finite(value: float | np.floating) -> float | None:
+def finite(value: float | np.floating) -> float | None:
+    """A number; `None` where it is not finite."""
     return float(value) if np.isfinite(value) else None

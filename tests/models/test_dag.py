@@ -20,6 +20,8 @@ GRAPHS = {
         ]
     },
     "densenet": {"generator": {"name": "densenet", "depth": 2, "width": 3}},
+    "fully connected": {"generator": {"name": "fully_connected", "depth": 3, "width": 4, "at": [2], "width_at": 3}},
+    "lone": {"generator": {"name": "fully_connected", "depth": 3, "width": 4, "lone": True}},
     "residual": {"generator": {"name": "residual", "depth": 3, "width": 3}},
     "dropout": {"generator": {"name": "dropout", "depth": 3, "width": 6}},
     "random": {"generator": {"name": "random_in_degree", "depth": 3, "width": 3}},
@@ -45,9 +47,10 @@ def build(name, outputs=2, **options):
     return eqx.filter_jit(lambda key: Dag(4, outputs, key=key, **{"activation": "tanh"} | GRAPHS[name] | options))(KEY)
 
 
-def edges_of(model, name):
+def edges_of(model, name, outputs=2, readout=None):
     """The graph, and per edge its two nodes and its place in the weights: [(from, to, layer, row, column)]."""
-    shape = graph(4, 2, GRAPHS[name].get("edges"), GRAPHS[name].get("generator"))
+    shape = graph(4, outputs, GRAPHS[name].get("edges"), GRAPHS[name].get("generator"))
+    shape = shape if readout is None else shape.read_at(readout, 1)
     edges = []
     for index, (level, first, layer) in enumerate(zip(shape.levels, shape.starts, model.layers, strict=True)):
         for row in range(level.size):
@@ -59,19 +62,24 @@ def edges_of(model, name):
 
 
 def interpret(shape, edges, weights, x, degree="own"):
-    """Outputs node by node: f_v = tanh(Σ w f_u / √in(v)), plus what a residual node adds. Complex weights are fine."""
+    """Outputs node by node. Complex weights are fine."""
+    return preactivations(shape, edges, weights, x, degree)[shape.starts[-1] - shape.inputs :]
+
+
+def preactivations(shape, edges, weights, x, degree="own"):
+    """Σ w f_u / √in(v) of every node above the inputs; f_v is its tanh, plus what a residual node adds."""
     incoming = {}
     for (tail, head, *_), weight in zip(edges, weights, strict=True):
         incoming.setdefault(head, []).append((tail, weight))
     largest = max(map(len, incoming.values()))
-    values = [*x, *[None] * len(incoming)]
+    values, found = [*x, *[None] * len(incoming)], []
     for level, first in zip(shape.levels, shape.starts, strict=True):
         for row in range(level.size):
             read = incoming[first + row]
             z = sum(weight * values[tail] for tail, weight in read) / np.sqrt(len(read) if degree == "own" else largest)
-            value = z if level is shape.levels[-1] else np.tanh(z)
-            values[first + row] = value if level.skip is None else value + values[level.skip + row]
-    return np.array(values[shape.starts[-1] :])
+            found.append(z)
+            values[first + row] = np.tanh(z) if level.skip is None else np.tanh(z) + values[level.skip + row]
+    return np.array(found)
 
 
 def weights_of(model, edges):
@@ -150,21 +158,54 @@ def test_nodes_of_a_level_may_change_places(tools):
             assert close(found, expected) == same
 
 
-def test_hidden_preactivations(tools):
+def ancestors(shape, edges, node):
+    """The nodes on whose values that of `node` depends, itself included."""
+    reads = {node: [] for node in range(shape.starts[-1] + shape.levels[-1].size)}
+    for tail, head, *_ in edges:
+        reads[head].append(tail)
+    for level, first in zip(shape.levels, shape.starts, strict=True):
+        for row in range(level.size if level.skip is not None else 0):
+            reads[first + row].append(level.skip + row)
+    found, stack = {node}, [node]
+    while stack:
+        new = set(reads[stack.pop()]) - found
+        found |= new
+        stack += new
+    return found
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_hidden_preactivations(tools, name):
+    """All of them at once, and the first of each level as the output of a graph that ends there."""
+    outputs, x = 2 if name == "by hand" else 1, tools.inputs(1, 4)[0]
+    whole = build(name, outputs)
+    shape, edges = edges_of(whole, name, outputs)
+    weights = weights_of(whole, edges)
+    expected = preactivations(shape, edges, weights, np.asarray(x))
+    found = whole.preactivations(x)
+    assert [z.shape[0] for z in found] == [level.size for level in shape.levels]
+    np.testing.assert_allclose(np.concatenate(found), expected, rtol=1e-10, atol=1e-12)
+    for level, node in enumerate(shape.starts[:-1], start=1):
+        part = Dag(4, 1, key=KEY, activation="tanh", readout=level, **GRAPHS[name])
+        # the rest of the graph keeps its order, so its edges are those of the whole that end at an ancestor; of the
+        # output itself only the edges count, not what a residual node adds to it
+        own = [edge[0] for edge in edges if edge[1] == node]
+        needed = {node}.union(*(ancestors(shape, edges, tail) for tail in own))
+        kept = iter([weight for edge, weight in zip(edges, weights, strict=True) if edge[1] in needed])
+        moved = [np.asarray(layer.weight).copy() for layer in part.layers]
+        for _, _, index, row, column in edges_of(part, name, outputs, level)[1]:
+            moved[index][row, column] = next(kept)
+        assert next(kept, None) is None
+        part = eqx.tree_at(lambda m: [layer.weight for layer in m.layers], part, list(map(jnp.asarray, moved)))
+        z = part(x)
+        assert close(z, expected[node - shape.inputs])
+        assert not close(z, np.tanh(expected[node - shape.inputs]))  # its value is something else
+
+
+def test_the_first_level_is_linear_in_its_weights(tools):
     x = tools.inputs(1, 4)[0]
-    whole = build("densenet", generator={"name": "densenet", "depth": 3, "width": 5})
-    zs, out = eqx.filter_jit(lambda m: (m.preactivations(x), m(x)))(whole)
-    assert [z.shape[0] for z in zs] == [5, 5, 5, 2]
-    np.testing.assert_array_equal(zs[-1], out)
-    third = build("densenet", 2, generator={"name": "densenet", "depth": 3, "width": 5}, readout=3)
-    third = eqx.tree_at(
-        lambda m: [layer.weight for layer in m.layers],
-        third,
-        [whole.layers[0].weight, whole.layers[1].weight, whole.layers[2].weight[:2]],
-    )
-    np.testing.assert_allclose(third(x), zs[2][:2], rtol=1e-14)
-    first = build("densenet", readout=1)
-    assert np.abs(tools.hessians(first, x)).max() == 0  # the first level is linear in its weights
+    assert np.abs(tools.hessians(build("densenet", readout=1), x)).max() == 0
+    assert np.abs(tools.hessians(build("densenet", readout=2), x)).max() > 0.01
 
 
 @pytest.mark.parametrize(
@@ -210,3 +251,7 @@ def test_errors():
         build("densenet", activation="tahn")
     with pytest.raises(ValueError, match="the data need y0, y1, y2"):
         build("by hand", 3)
+    with pytest.raises(ValueError, match="readout must name a hidden level from 1 to 2, got 3"):
+        build("by hand", readout=3)
+    with pytest.raises(ValueError, match="level 1 has 1 nodes, but the data ask for 2 outputs"):
+        build("by hand", readout=1)

@@ -72,8 +72,8 @@ def test_levels_of_any_graph_are_its_longest_paths(edges):
     [
         ([["x0", "a"], ["b", "a"], ["a", "b"], ["a", "y0"]], "cycle: (a -> b -> a|b -> a -> b)"),
         ([["x0", "a"], ["a", "a"], ["a", "y0"]], "cycle: a -> a"),
-        ([["x0", "a"], ["a", "y0"], ["b", "y0"]], "'b' is no input of the data but reads nothing"),
-        ([["x0", "a"], ["a", "y0"], ["x9", "y0"]], "'x9' is no input of the data but reads nothing"),
+        ([["x0", "a"], ["a", "y0"], ["b", "y0"]], "'b' is no input but reads nothing"),
+        ([["x0", "a"], ["a", "y0"], ["x9", "y0"]], "the graph reads x9, but the data's inputs are x0 to x1"),
         ([["x0", "a"], ["a", "y0"], ["a", "b"]], "'b' leads to no output"),
         ([["x0", "y0"], ["y0", "a"], ["a", "y1"]], "'y0' is an output and read|outputs are"),
         ([["x0", "a"], ["a", "x1"], ["x1", "y0"]], "'x1' is an input and reads a"),
@@ -119,6 +119,16 @@ def test_widths_of_generated_graphs():
     assert width("densenet") == 16  # the inputs are read, too
     assert width("residual") == 12
     assert width("random_in_degree") == 9
+
+
+def test_a_lone_node_in_each_level():
+    """It reads one node, the others read all; the paper's width is 1, that of the others is not."""
+    shape = graph(4, 2, None, {"name": "fully_connected", "depth": 3, "width": [5, 4, 6], "lone": True})
+    assert [level.size for level in shape.levels] == [5, 4, 6, 2]
+    assert [list(level.in_degrees) for level in shape.levels] == [[4] * 5, [5] * 3 + [1], [4] * 5 + [1], [6] * 2]
+    assert [list(sources(shape)[last]) for last in (8, 14)] == [[4], [9]]  # the first node of the level before
+    assert shape.width == 1
+    assert graph(4, 2, None, {"name": "fully_connected", "depth": 3, "width": [5, 4, 6]}).width == 4
 
 
 def test_dropout_keeps_the_share_of_edges_and_normalises_nothing_away():

@@ -31,6 +31,7 @@ def make_run(cell: Cell, seed: int, **changes: Any) -> Run:
     fields: dict[str, Any] = {
         "task": cell.task, "cell": cell.model_dump(mode="json"), "coords": cell.coords, "digest": cell.digest,
         "code": "current", "seed": seed, "tier": "smoke", "role": cell.role, "status": "ok", "outcome": "monotone",
+        "certificates": {"learning_rate.critical.residual": 0.0},
     }  # fmt: skip
     return Run(**{**fields, **changes})
 

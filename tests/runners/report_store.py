@@ -161,7 +161,7 @@ def made_run(cell: Any, seed: int) -> tuple[Run, dict[str, np.ndarray]]:
     run = Run(
         task=cell.task, cell=cell.model_dump(mode="json"), coords=dict(cell.coords), digest=cell.digest, code=CODE,
         seed=seed, tier="laptop", role=cell.role, status="ok", outcome=outcome, scalars=scalars, steps=steps,
-        certificates={f"{label}.residual": 0.0 for label in scalars},
+        certificates={f"{label}.residual": 0.0 for label in (*scalars, "learning_rate.critical")},
         work=3 * steps, seconds={"run": 0.1 + draw(seed), "compile": 1.0}, provenance=PROVENANCE,
     )  # fmt: skip
     return run, arrays

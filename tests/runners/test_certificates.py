@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from tangentbench.runners.arenas import board, choose
-from tangentbench.runners.certificates import uncertified
+from tangentbench.runners.certificates import uncertified, uncertified_rate
 from tangentbench.runners.tables import claims_table, leaderboard_table
 from tangentbench.runners.verdicts import evaluate
 from tangentbench.tasks.registry import METHODS, METRICS
@@ -20,10 +20,7 @@ EDGE = {"name": "boundary", "label": "edge", "at": "series"}
 CELL = make_cell(metrics=[ERROR, NORM, LOSS, EDGE])
 RATE = "learning_rate.critical.residual"
 
-VANISHING = {
-    "convexity_constant", "restricted_curvature", "orthogonal_curvature", "restricted_curvature_margin", "top_loss",
-    "bulk_loss",
-}  # fmt: skip
+VANISHING = {"top_loss", "bulk_loss"}
 """Metrics that come with a certificate and pass through zero, where a share of the value says nothing."""
 
 
@@ -41,6 +38,16 @@ def problem(label, scalars, certificates):
         ("error", 2.0, {"norm.residual": 0.0}, "error not certified"),
         ("error", 0.0, {"error.residual": 0.0}, ""),
         ("error", None, {}, ""),  # no value at all is another reason
+        # rounding of float32 beside numbers of order one
+        ("error", 0.0, {"error.residual": 1.2e-7}, ""),
+        ("error", 1e-8, {"error.residual": 1.2e-7}, ""),
+        ("error", 0.0, {"error.residual": 1e-5}, "error not certified"),
+        ("error", 0.0, {}, "error not certified"),
+        # a difference is judged beside its terms, where these are larger
+        ("error", -0.01, {"error.residual": 0.1, "error.scale": 2.0}, ""),
+        ("error", -0.01, {"error.residual": 0.11, "error.scale": 2.0}, "error not certified"),
+        ("error", 4.0, {"error.residual": 0.2, "error.scale": 2.0}, ""),
+        ("error", 2.0, {"error.scale": 2.0}, "error not certified"),
         ("norm", 2.0, {"norm.residual": 0.04}, ""),
         ("norm", 2.0, {"norm.residual": 0.05}, "norm not certified"),
         ("edge", 2.0, {"edge.half_width": 0.02}, ""),
@@ -58,9 +65,45 @@ def test_a_certificate_is_judged_as_a_share_of_the_value(label, value, certifica
     assert problem(label, {label: value}, certificates) == expected
 
 
+def test_rounding_is_that_of_the_cells_precision():
+    """Wrong for float64: the certificate that float32 admits."""
+    for residual, precision, expected in (
+        (1.2e-7, "float32", ""),
+        (1.2e-7, "float64", "error not certified"),
+        (2.3e-16, "float64", ""),
+    ):
+        cell = CELL.model_copy(update={"precision": precision})
+        run = make_run(cell, 0, scalars={"error": 0.0}, certificates={"error.residual": residual})
+        assert uncertified(run, "error") == expected
+
+
+CRITICAL, VALUE = {"critical": 0.5}, {"value": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("method", "steps", "expected"),
+    [
+        ({"name": "gd", "learning_rate": CRITICAL}, 10, "critical rate not certified"),
+        ({"name": "gd", "learning_rate": CRITICAL}, 0, ""),
+        ({"name": "gd", "learning_rate": VALUE}, 10, ""),
+        ({"name": "catapult_gd", "learning_rate": VALUE}, 10, "critical rate not certified"),
+        ({"name": "catapult_gd", "learning_rate": VALUE}, 0, ""),
+        ({}, 0, ""),
+    ],
+)
+def test_a_rate_in_critical_units_needs_a_certificate(method, steps, expected):
+    cell = make_cell(metrics=[LOSS, ERROR], method=method, stop={"steps": steps})
+    found = make_run(cell, 0, scalars={"test_loss": 1.0, "error": 1.0}, certificates={"error.residual": 0.0})
+    assert uncertified(found, "test_loss") == uncertified_rate(found) == expected
+    assert uncertified(found, "error") == ""  # of the start
+    certified = make_run(cell, 0, scalars={"test_loss": 1.0}, certificates={RATE: 1e-6})
+    assert uncertified(certified, "test_loss") == uncertified_rate(certified) == ""
+
+
 def test_every_metric_that_comes_as_an_estimate_has_a_tolerance():
     for name, entry in METRICS.items():
-        certified = inspect.signature(entry.load()).return_annotation == "Estimate" or name == "boundary"
+        kind = inspect.signature(entry.load()).return_annotation
+        certified = kind in ("Estimate", "Difference") or name == "boundary"
         assert certified == (entry.tolerance is not None or name in VANISHING), name
         assert entry.tolerance is None or 0 < entry.tolerance <= 0.05, name
 

@@ -15,7 +15,8 @@ def troubled(stage):
         "exit": trouble_cell("exit", stage.log("exit"), 2, at=2, again=True),
         "raise": trouble_cell("raise", stage.log("raise"), 2, at=1, again=True),
         "metric": trouble_cell("fine", stage.log("metric"), metrics=[broken]),
-        "memory": trouble_cell("memory", stage.log("memory")),
+        "full": trouble_cell("memory", stage.log("full")),
+        "memory": trouble_cell("memory", stage.log("memory"), again=True),
         "unavailable": trouble_cell("unavailable", stage.log("unavailable")),
         "sleep": trouble_cell("sleep", stage.log("sleep"), limits={"seconds": 0.3, "memory_gib": 4.0}),
         "large": trouble_cell("sleep", stage.log("large"), at=7, limits={"seconds": 60.0, "memory_gib": 0.001}),
@@ -52,6 +53,10 @@ def test_an_exception_is_an_error_in_one_line(stage, troubled):
 def test_want_of_memory_is_its_own_status(stage, troubled):
     assert stage.ended(troubled["memory"]) == [("out_of_memory", "no room")]
     assert stage.ended(troubled["large"]) == [("out_of_memory", "over 0.001 GiB (limits.memory_gib of the task)")]
+
+
+def test_what_fails_for_want_of_memory_has_a_worker_that_kept_nothing(stage, troubled):
+    assert stage.ended(troubled["full"]) == [("ok", "")] and calls(stage.log("full")) == 2
 
 
 def test_time_is_limited(stage, troubled):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tangentbench.runners.plots import COLOURS, MARKERS, boards_figure, position, save
+from tangentbench.runners.plots import COLOURS, MARKERS, boards_figure, interval_places, position, save
 
 from .test_tables import VERDICTS, make_arena, make_verdict
 
@@ -24,6 +24,13 @@ def test_one_sided_regions_have_their_accepted_side_right():
     assert [position(x, most) for x in (0.5, 0.25, 1.5)] == pytest.approx([0.0, 0.25, -1.0])
     exact = make_verdict(region_low=None, region_high=0.5, value=0.5, low=0.5, high=0.5)
     assert position(0.5, exact) == 0.0
+
+
+def test_an_unbounded_end_runs_off_the_axis():
+    assert interval_places(make_verdict(low=-0.5, high=None)) == pytest.approx([0.5, 3.05])
+    assert interval_places(make_verdict(low=None, high=None)) == pytest.approx([-2.05, 3.05])
+    most = make_verdict(region_low=None, region_high=0.5, value=1.0, low=0.25, high=None)
+    assert interval_places(most)[0] == pytest.approx(-2.05)  # what is accepted lies right
 
 
 def test_ratios_are_placed_as_logarithms():

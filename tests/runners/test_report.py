@@ -1,6 +1,7 @@
 """The page and the command that writes it: everything escaped, nothing loaded, every number the store's."""
 
 import json
+import math
 import os
 import re
 from dataclasses import asdict, replace
@@ -195,6 +196,20 @@ def test_without_runs_the_page_says_so(collected, tmp_path):
     text = page.html(report.collect(planned, empty, suite.lookup(empty, "c0de"), "c0de"))
     assert text.count("No run of this task is stored.") == 6
     assert "<figure" not in text
+
+
+def test_a_number_that_json_lacks_is_no_value():
+    rows = [[math.inf, 1.0], [math.nan, -math.inf], [0.5, math.nan]]
+    table = page.packed(["a", "b"], rows)
+    assert report_store.unpacked(table) == (["a", "b"], [[None, 1.0], [None, None], [0.5, None]])
+    json.dumps(table, allow_nan=False)
+
+
+def test_the_page_refuses_what_is_not_json(reported, monkeypatch):
+    """Wrong on purpose: numbers that got past `packed`."""
+    monkeypatch.setattr(page, "packed", lambda columns, rows: {"size": 1, "columns": {"a": [math.nan]}})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        page.html(reported[0])
 
 
 def test_tables_are_packed_without_loss():

@@ -113,14 +113,32 @@ def test_a_run_written_again_is_replaced_as_a_whole(store):
     assert store.arrays(make_run()) == {}
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"schema": 1}', "[]", '{"schema": 99}', "\0\0\0", "null"])
-def test_a_damaged_record_warns_with_its_name_and_counts_as_missing(store, text):
-    run = make_run()
-    store.write(run)
+DAMAGED = {
+    **{text: text.encode() for text in ("", "{", '{"schema": 1}', "[]", '{"schema": 99}', "\0\0\0", "null")},
+    "no text": b"\xff\xfe{}",
+    "too deep": b"[" * 100_000,
+}
+SPOILT = {
+    "half of it": lambda text: text[: len(text) // 2],
+    "no number": lambda text: text.replace(b"0.25", b"NaN"),
+    "no mapping": lambda text: text.replace(b'"certificates": {', b'"certificates": null, "kept": {'),
+    "another type": lambda text: text.replace(b'"message": ""', b'"message": 0'),
+}
+
+
+@pytest.mark.parametrize("damage", [*DAMAGED, *SPOILT])
+def test_a_damaged_record_warns_with_its_name_and_counts_as_missing(store, damage):
+    run, other = make_run(), make_run(seed=4)
+    for each in (run, other):
+        store.write(each)
     path = folder(store, run) / "run.json"
-    path.write_text(text)
-    with pytest.warns(CorruptRun, match="run.json: it .*counts as missing"):
+    whole = path.read_bytes()
+    path.write_bytes(SPOILT[damage](whole) if damage in SPOILT else DAMAGED[damage])
+    assert path.read_bytes() != whole
+    with pytest.warns(CorruptRun, match="run.json: it .*counts as missing") as caught:
         assert store.read(run.digest, run.code, run.seed) is None
+        assert list(store.runs()) == [other]
+    assert not any("\n" in str(warning.message) for warning in caught)
     store.write(run)
     assert store.read(run.digest, run.code, run.seed) == run
 
@@ -145,6 +163,63 @@ def test_truncated_or_lost_arrays_make_the_run_missing(store, kept):
             assert store.arrays(run) == {}
     with pytest.warns(CorruptRun, match="missing or truncated"):
         assert store.read(run.digest, run.code, run.seed) is None
+
+
+def test_arrays_damaged_inside_are_named_and_the_scalars_stay(store):
+    run = make_run()
+    store.write(run, {"loss": np.ones(100)})
+    path = folder(store, run) / "arrays.npz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:400] + b"?" * 8 + whole[408:])
+    assert store.read(run.digest, run.code, run.seed) == run
+    with pytest.warns(CorruptRun, match="arrays.npz: .*; its arrays count as missing") as caught:
+        assert store.arrays(run) == {}
+    assert "\n" not in str(caught[0].message)
+    store.write(run, {"loss": np.ones(100)})
+    assert store.arrays(run)["loss"].sum() == 100
+
+
+@pytest.mark.parametrize("name", ["run.json", "arrays.npz"])
+def test_a_folder_in_place_of_a_file_is_one_line_and_stays(store, name):
+    run = make_run()
+    store.write(run, {"loss": np.ones(3)})
+    path = folder(store, run) / name
+    path.unlink()
+    (path / "mine").mkdir(parents=True)
+    if name == "run.json":
+        with pytest.raises(StoreError, match="cannot read .*run.json: Is a directory"):
+            store.read(run.digest, run.code, run.seed)
+    else:
+        with pytest.warns(CorruptRun, match="arrays.npz is missing or truncated"):
+            assert store.read(run.digest, run.code, run.seed) is None
+        with pytest.warns(CorruptRun, match="arrays.npz: .*Is a directory"):
+            assert store.arrays(run) == {}
+    with pytest.raises(StoreError, match="cannot write the run in .*: Is a directory") as caught:
+        store.write(run, {"loss": np.ones(3)})
+    assert "\n" not in str(caught.value) and (path / "mine").is_dir()
+
+
+def test_what_may_not_be_read_is_one_line_and_not_taken_for_missing(store, monkeypatch):
+    """Otherwise it would be computed again and written over. Patched, because permissions do not bind every user."""
+    run = make_run()
+    store.write(run, {"loss": np.ones(3)})
+
+    def refused(*args, **options):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    asked = {
+        (Path, "read_bytes"): lambda: store.read(run.digest, run.code, run.seed),
+        (Path, "open"): lambda: store.arrays(run),
+        (results.os, "scandir"): store.digests,
+        (Path, "read_text"): lambda: Store(store.root),
+    }
+    for (owner, name), ask in asked.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, refused)
+            with pytest.raises(StoreError, match="cannot (read|use) .*: Permission denied$") as caught:
+                ask()
+        assert "\n" not in str(caught.value)
+    assert store.read(run.digest, run.code, run.seed) == run
 
 
 def test_a_full_disk_costs_nothing_that_was_stored(store, monkeypatch):
@@ -191,8 +266,13 @@ def test_foreign_folders_and_newer_stores_are_refused(tmp_path):
     (newer / "tangentbench.json").write_text('{"schema": 2}')
     with pytest.raises(StoreError, match="schema 2 and this version reads 1"):
         Store(newer)
-    (newer / "tangentbench.json").write_text("{")
-    with pytest.raises(StoreError, match="cannot read"):
+    for text in ("{", "", "[]", '{"schema"', "{}"):
+        (newer / "tangentbench.json").write_text(text)
+        with pytest.raises(StoreError, match="cannot read"):
+            Store(newer)
+    (newer / "tangentbench.json").unlink()
+    (newer / "tangentbench.json").mkdir()
+    with pytest.raises(StoreError, match="cannot use the results folder .*: Is a directory"):
         Store(newer)
     with pytest.raises(StoreError, match="cannot use the results folder"):
         Store(tmp_path / "thesis.tex" / "below", create=True)

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from tangentbench.runners import schedule
+from tangentbench.runners.crew import INTERRUPTED
 from tangentbench.runners.locks import batch_lock
 from tangentbench.runners.results import Run, Store, StoreError
 from tangentbench.runners.schedule import jobs_of, missing
@@ -57,8 +58,18 @@ def test_batches_are_numbered_and_named():
     assert [job.tasks for job in jobs] == ["b/b and 1 more", "c/c"]
 
 
+def test_cells_with_other_limits_are_another_batch():
+    tight = tiny_cell(limits={"seconds": 1.0, "memory_gib": 4.0})
+    roomy = tight.model_copy(update={"stream": 1, "limits": {"seconds": 60.0, "memory_gib": 4.0}})
+    assert [job.lanes for job in jobs_of([(tight, 0), (roomy, 0), (tight, 1)])] == [
+        ((tight, 0), (tight, 1)),
+        ((roomy, 0),),
+    ]
+    assert schedule.lock_key(tight) != schedule.lock_key(roomy)
+
+
 def test_nothing_to_do_starts_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(schedule, "_Worker", None)
+    monkeypatch.setattr(schedule, "Crew", None)
     assert schedule.execute([], Store(tmp_path, create=True), code=CODE, tier="smoke") == 0
 
 
@@ -109,9 +120,8 @@ def test_a_crew_keeps_its_workers(stage):
 
 def test_a_batch_that_another_process_runs_is_waited_for(stage):
     cell = trouble_cell("fine", stage.log("locked"))
-    key = schedule.hashlib.sha256(schedule.batches.signature(cell).encode()).hexdigest()[:24]
     done = []
-    with batch_lock(stage.store.root, key) as held:
+    with batch_lock(stage.store.root, schedule.lock_key(cell)) as held:
         assert held
         thread = threading.Thread(target=lambda: done.append(stage.execute([cell])))
         thread.start()
@@ -141,11 +151,17 @@ def test_two_processes_compute_each_run_once(stage, tmp_path):
     assert len(list(Store(tmp_path).runs())) == 4
 
 
-def test_tasks_that_share_a_batch_have_the_larger_limit(stage):
-    tight = trouble_cell("fine", stage.log("limits"), limits={"seconds": 0.01, "memory_gib": 0.001})
-    roomy = tight.model_copy(update={"stream": 1, "limits": {"seconds": 60.0, "memory_gib": 4.0}})
-    assert stage.execute([tight, roomy]) == 2
-    assert stage.ended(tight) == stage.ended(roomy) == [("ok", "")]
+def test_an_unwritable_store_ends_all_workers_at_once(stage, tmp_path):
+    """The first thread still computes when the row of the second cannot be written."""
+    slow, cell = trouble_cell("sleep", stage.log("slow")), trouble_cell("fine", stage.log("in the way"))
+    store = Store(tmp_path / "results", create=True)
+    (store.root / cell.digest).write_text("in the way")
+    began = time.monotonic()
+    with pytest.raises(StoreError, match="cannot write the run"):
+        schedule.execute([slow, cell], store, code=CODE, tier="smoke", jobs=2)
+    assert time.monotonic() - began < 50  # of 60 that the first sleeps
+    run = store.read(slow.digest, CODE, 0)
+    assert run is None or (run.status, run.message) == ("interrupted", INTERRUPTED)
 
 
 @pytest.mark.parametrize("obstacle", ["locks", "runs"])

@@ -50,6 +50,7 @@ def waves(monkeypatch):
                     status="ok",
                     outcome="unconverged",
                     scalars={"train_loss": loss, "validation_loss": loss, "test_loss": loss},
+                    certificates={"learning_rate.critical.residual": 0.0},
                 )  # fmt: skip
             )
         return len(lanes)

@@ -6,11 +6,12 @@ import optax
 import pytest
 
 from tangentbench import models
+from tangentbench.models import kernels
 from tangentbench.runners import build, methods, train
 from tangentbench.runners.compiled import Compiled
 from tangentbench.runners.train import Trainer
 from tangentbench.tasks import registry, streams
-from tangentbench.tasks.metrics import rules
+from tangentbench.tasks.metrics import rules, state
 
 from .tiny import MODEL, Two, largest, metric, outcomes, part, reference, tiny_cell
 
@@ -220,14 +221,27 @@ def test_catapult_gd_is_raised_to_the_kernels_rate_at_its_period(compiled):
 
 
 def test_the_curves_of_each_batch(compiled):
-    cell = SGD.model_copy(update={"metrics": [*SGD.metrics, metric("sgd_catapults")]})
+    cell = SGD.model_copy(update={"metrics": [*SGD.metrics, metric("sgd_catapults"), metric("batch_top_rises")]})
     (two, account), order = sgd_account(cell, 0), rows_of(cell, 0)
     (found,) = outcomes(cell, compiled=compiled)
+    second = []
     for t, (before, after) in enumerate(zip(account.weights[:-1], account.weights[1:], strict=True)):
         assert found.arrays["batch_loss_before"][t] == pytest.approx(two.loss(before, order[t]), abs=TOLERANCE)
         assert found.arrays["batch_loss_after"][t] == pytest.approx(two.loss(after, order[t]), abs=TOLERANCE)
         assert found.arrays["batch_critical_rate"][t] == pytest.approx(two.critical(before, order[t]), rel=TOLERANCE)
-    assert len(found.arrays["batch_loss_before"]) == STEPS
+        _, vectors = np.linalg.eigh(two.kernel(before, order[t]))
+        for end, weights in (("before", before), ("after", after)):  # at both along the kernel's vector at the first
+            parts = (vectors.T @ (two.output(weights, two.x[order[t]]) - two.y[order[t]]).ravel()) ** 2 / 4
+            assert found.arrays[f"batch_top_{end}"][t] == pytest.approx(parts[-1], abs=TOLERANCE)
+            second.append(abs(parts[-2] - parts[-1]))  # wrong on purpose: another eigenvector
+    assert len(found.arrays["batch_loss_before"]) == len(found.arrays["batch_top_after"]) == STEPS
+    assert min(second) > 1e3 * TOLERANCE
+
+
+def test_a_curve_that_nothing_needs_is_not_kept(compiled):
+    cell = SGD.model_copy(update={"metrics": [*SGD.metrics, metric("sgd_catapults")]})
+    (found,) = outcomes(cell, compiled=compiled)
+    assert "batch_loss_after" in found.arrays and "batch_top_after" not in found.arrays
 
 
 def test_a_schedule_scales_every_step(compiled):
@@ -420,6 +434,17 @@ def test_critical_units_are_a_rate(compiled):
     assert same(critical, found, CRITICAL)
     assert 0 <= critical.certificates["learning_rate.critical.residual"] < 1e-4
     assert not any(key.startswith("learning_rate") for key in found.certificates)
+
+
+def test_a_difference_is_kept_with_the_size_of_its_terms(monkeypatch):
+    monkeypatch.setattr(state, "test_loss", lambda ctx, model: kernels.Difference(0.25, 0.5, 2.0))
+    moments = ("start", "schedule", "end")
+    (found,) = outcomes(tiny_cell(metrics=[metric("test_loss", at, at) for at in moments]))
+    assert found.scalars == dict.fromkeys(moments, 0.25)
+    assert found.certificates == {
+        f"{at}.{kind}": value for at in moments for kind, value in (("residual", 0.5), ("scale", 2.0))
+    }
+    assert found.arrays["schedule"].tolist() == [0.25] * 5
 
 
 def test_metrics_of_all_moments_become_scalars_with_certificates(compiled):

@@ -1,5 +1,6 @@
 """Every kind of claim: planted truth holds, a planted counterexample fails, noise is undecided."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from tangentbench.runners.statistics import Interval
+from tangentbench.runners.tables import claims_table
 from tangentbench.runners.verdicts import Region, Rejection, evaluate, exit_code, verdict_counts
 from tangentbench.tasks import load
 
@@ -127,6 +129,14 @@ def test_a_threshold_on_the_log_scale_is_a_geometric_mean():
     # equal values stay on the region's edge, which exp(log(x)) may miss
     edge = {"threshold": {"metric": "m", "at_most": 0.1, "scale": "log"}}
     assert one(edge, [make_cell()], lambda cell, seed: 0.1).verdict == "holds"
+
+
+def test_a_verdict_holds_no_number_that_json_lacks():
+    claim = {"threshold": {"metric": "m", "at_least": 1e-3, "scale": "log"}}
+    verdict = one(claim, [make_cell()], lambda cell, seed: 10.0 ** (307 if seed else 200))
+    assert verdict.verdict == "holds" and verdict.low < verdict.value < 1e307
+    assert (verdict.high, verdict.detectable) == (None, None)  # 10^325
+    assert json.loads(claims_table([verdict], "json"))["claims"][0]["high"] is None
 
 
 PAIR = [make_cell({"method.batch_size": size}) for size in (5, 512)]
@@ -275,6 +285,18 @@ def test_the_control_of_a_contrast_compares_its_own_cells():
     assert control.value == pytest.approx(0, abs=0.02) and control.region == held.region
     copied = {**other, "between": claim["contrast"]["between"]}
     assert evaluate(make_task(claim, copied), cells, runs_of(values))[1].verdict == "not rejected"
+
+
+def test_a_control_may_measure_something_else_in_the_same_cell():
+    """Same cell and region; with the claim's metric it would hold instead of being rejected."""
+    claim = {"id": "high", "threshold": {"metric": "m", "at_least": 0.5}}
+    other = {"id": "not", "control": "high", "metric": "b"}
+    cells = [make_cell({})]
+    runs = runs_of(lambda cell, seed: {"scalars": {"m": 1 + 0.01 * noise(cell, seed), "b": 0.01 * noise(cell, seed)}})
+    held, control = evaluate(make_task(claim, other), cells, runs)
+    assert (held.verdict, held.metric, control.verdict, control.metric) == ("holds", "m", "rejected", "b")
+    assert control.region == held.region
+    assert evaluate(make_task(claim, {**other, "metric": "m"}), cells, runs)[1].verdict == "not rejected"
 
 
 def test_an_undecided_control_is_not_rejected():

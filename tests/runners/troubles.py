@@ -1,8 +1,8 @@
 """A plug-in distribution that goes wrong on purpose, installed by putting its folder on PYTHONPATH.
 
 Its data set `trouble` is fine until its `at`-th call (counted over all processes in the file `log`, one line per
-call) and then does what `how` says, once or every time; its metric `broken` raises. Workers are separate processes, so
-nothing of this can be patched in.
+call) and then does what `how` says, once or every time; or it does so for the `bad` seeds alone, whenever they are
+built. Its metric `broken` raises. Workers are separate processes, so nothing of this can be patched in.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class TroubleOptions(DatasetOptions):
     log: str
     at: int = 1
     again: bool = False
+    bad: list[int] | None = None
 
 
 trouble = Entry("dataset", "trouble", "Goes wrong", "nowhere", "troubles.parts:trouble", "troubles:TroubleOptions")
@@ -48,18 +49,26 @@ import time
 
 import numpy as np
 
+from tangentbench.tasks import streams
 from tangentbench.tasks.datasets.base import Dataset, DatasetUnavailable, Split
 
+STREAM = 900  # of the cells
 
-def trouble(rng, *, how, log, at, again):
+
+def trouble(rng, *, how, log, at, again, bad):
+    x = rng.normal(size=(2, 3))
     with open(log, "a") as file:
         file.write(f"{how}\\\\n")
     with open(log) as file:
         calls = len(file.readlines())
     print("a print in a component")
-    if calls == at or (again and calls > at):
+    if (calls == at or (again and calls > at)) if bad is None else any(np.array_equal(x, drawn(seed)) for seed in bad):
         go_wrong(how)
-    return Dataset(Split(rng.normal(size=(2, 3)), np.ones((2, 1))), None, None, "regression")
+    return Dataset(Split(x, np.ones((2, 1))), None, None, "regression")
+
+
+def drawn(seed):
+    return streams.generator(STREAM, "data", seed).normal(size=(2, 3))
 
 
 def go_wrong(how):
@@ -101,9 +110,18 @@ def install(folder: Path) -> Path:
     return folder
 
 
-def trouble_cell(how: str, log: Path, seeds: int = 1, *, at: int = 1, again: bool = False, **changes: Any) -> Cell:
+def trouble_cell(
+    how: str,
+    log: Path,
+    seeds: int = 1,
+    *,
+    at: int = 1,
+    again: bool = False,
+    bad: list[int] | None = None,
+    **changes: Any,
+) -> Cell:
     """A cell that measures nothing but builds its data: the worker's answer takes milliseconds."""
-    dataset = {"name": "trouble", "how": how, "log": str(log), "at": at, "again": again}
+    dataset = {"name": "trouble", "how": how, "log": str(log), "at": at, "again": again, "bad": bad}
     fields: dict[str, Any] = {"task": f"trouble/{how}", "dataset": dataset, "metrics": [], "seeds": list(range(seeds))}
     return tiny_cell(**{**fields, "stop": {"steps": 0, "train_loss": None, "relative_loss": None}, **changes})
 

@@ -430,6 +430,28 @@ CASES = {
         "§[{method.batch_size: 16}, {method.batch_size: 8}]}\ntiers:",
         "the control selects the same cells as 'smaller_is_better'", "change one factor in `where`",
     ),
+    "metric beside its kind": (
+        TASK, "    contrast: {", "    §metric: test_loss\n    contrast: {",
+        "only a control has a `metric` of its own", "put it into the contrast",
+    ),
+    "metric of the claim itself": (
+        TASK, "tiers:", "  - {id: more, says: More, control: wider_is_better, where: {method.batch_size: 8}, "
+        "metric: §test_loss}\ntiers:", "'test_loss' is the metric of the claim it controls", "name another metric",
+    ),
+    "metric of another unit": (
+        TASK, "tiers:", "  - {id: more, says: More, control: wider_is_better, where: {method.batch_size: 8}, "
+        "metric: §agop_alignment}\ntiers:",
+        "the control measures 'agop_alignment' in 1, the claim 'test_loss' in loss", "name a metric of the same unit",
+    ),
+    "metric not measured": (
+        TASK, "tiers:", "  - {id: more, says: More, control: wider_is_better, where: {method.batch_size: 8}, "
+        "metric: §train_los}\ntiers:", "the task does not measure 'train_los'", "did you mean 'train_loss'?",
+    ),
+    "metric and cells": (
+        TASK, "tiers:", "  - {id: more, says: More, control: wider_is_better, where: §{method.batch_size: 16}, "
+        "metric: train_loss}\ntiers:",
+        "the control changes both the metric and the cells of 'wider_is_better'", "change one factor",
+    ),
     "pair of no contrast": (
         TASK, "    where: {method.batch_size: 16}",
         "    where: {method.batch_size: 16}\n    §between: [{model.width: 16}, {model.width: 32}]",
@@ -502,6 +524,9 @@ CASES = {
     ),
     "narrow level without a width": (GENERATED, "width: 8}", "width: 8, at: §[2]}", "at and width_at belong together", "give both"),
     "widths of another depth": (GENERATED, "width: 8}", "width: §[8, 8]}", "width lists 2 hidden levels but depth is 3", ""),
+    "no node beside a lone one": (
+        GENERATED, "width: 8}", "width: [8, 1, 8], lone: §true}", "lone needs hidden levels of at least 2 nodes", "widen the levels",
+    ),
     "too few nodes": (
         GENERATED, "{name: fully_connected, depth: 3, width: 8}", "{name: random_in_degree, depth: 3, width: 16, nodes: §32}",
         "nodes must be at least width^power = 64", "raise it",
@@ -512,6 +537,10 @@ CASES = {
     ),
     "readout of no level": (
         GENERATED, "activation: tanh,", "activation: tanh, readout: §4,", "hidden level between 1 and depth = 3, got 4", "",
+    ),
+    "readout of no level of the edges": (
+        GRAPH, "  activation: tanh\n", "  activation: tanh\n  readout: §4\n",
+        "readout must name a hidden level, of which the edges make 3; got 4", "",
     ),
     "readout with an activation": (
         GENERATED, "activation: tanh,", "activation: tanh, readout: 2, output_activation: §tanh,",

@@ -109,6 +109,12 @@ def test_curvatures(c):
     norm = np.abs(np.linalg.eigvalsh(hessians)).max()
     bound = unit - np.sqrt(2 * nu * ((f - y) ** 2).sum() / N) * norm
     assert float(found["convexity_constant"].value) == pytest.approx(bound, rel=1e-9)
+    for name, scale in {
+        "restricted_curvature": 1, "orthogonal_curvature": 1, "convexity_constant": unit,
+        "restricted_curvature_margin": unit,
+    }.items():  # fmt: skip
+        assert float(found[name].scale) == pytest.approx(scale, rel=1e-12)
+        assert float(found[name].residual) < 1e-4 * scale
     margin = float(found["restricted_curvature_margin"].value)
     assert margin == pytest.approx(restricted * unit - bound, abs=0.01 * abs(bound))
     assert margin > 0  # a theorem
@@ -138,6 +144,16 @@ def test_the_bound_has_the_scale_of_the_loss(monkeypatch, c, loss):
     gradient_part = s * (np.einsum("ncp,kp->nck", jacobian, u) ** 2).sum(axis=(0, 1))
     assert np.all(gradient_part >= nu * KAPPA**2 * g @ g - 1e-12)
     assert np.all(np.abs(residual_part) <= np.sqrt(2 * nu * value(loss, f, y)) * norm)
+
+
+@pytest.mark.parametrize("name", ["convexity_constant", "orthogonal_curvature"])
+def test_too_few_steps_are_no_evidence(name):
+    """The residual of two Lanczos steps is far above what the registry admits, on the scale of the terms."""
+    ctx, model = context(1, "mse")
+    short = {**OPTIONS[name], "steps": 2}
+    found = jax.device_get(eqx.filter_jit(lambda: getattr(convexity, name)(ctx, model, **short))())
+    tolerance = registry.METRICS[name].tolerance
+    assert tolerance is not None and found.residual > tolerance * max(abs(found.value), found.scale)
 
 
 def test_jensen_is_tight():

@@ -37,20 +37,30 @@ def test_decay_violation_of_planted_losses():
     assert series.decay_violation(run(0.5 * exact, pl_constant=np.full(11, 0.5))) == pytest.approx(1.0, rel=1e-12)
     bumped = exact.copy()
     bumped[6] *= 3.0
-    assert series.decay_violation(run(bumped, pl_constant=np.full(11, 0.5))) == pytest.approx(3.0, rel=1e-12)
+    assert series.decay_violation(run(bumped, pl_constant=np.full(11, 0.5))) == pytest.approx(3 ** (1 / 6), rel=1e-12)
     smallest = run(exact, every=5, pl_constant=[0.5, 0.9, 0.7])
     assert series.decay_violation(smallest) == pytest.approx(1.0, rel=1e-12)
     wrong = run(exact, every=5, pl_constant=[0.7, 0.9, 0.7])  # wrong on purpose: a mu that the run does not have
-    assert (series.decay_violation(wrong) or 0) > 1.05
+    assert series.decay_violation(wrong) == pytest.approx(0.95 / 0.93, rel=1e-12)
     varying = dataclasses.replace(run(exact, pl_constant=np.full(11, 0.5)), learning_rate=np.linspace(0.05, 0.15, 10))
-    expected = np.max(exact[1:] / (exact[0] * np.cumprod(1 - 0.5 * np.linspace(0.05, 0.15, 10))))
+    ratios = exact[1:] / (exact[0] * np.cumprod(1 - 0.5 * np.linspace(0.05, 0.15, 10)))
+    expected = max(ratio ** (1 / t) for t, ratio in enumerate(ratios, start=1))
     assert series.decay_violation(varying) == pytest.approx(expected, rel=1e-12)
 
 
+def test_decay_violation_beyond_the_bounds():
+    """No seed of a control is lost to a rate far above 1/beta, nor to the divergence that it is about."""
+    for constants in (10.0, 20.0):  # eta mu = 1 and 2: the bound is 0, or below
+        assert series.decay_violation(run([2.0, 1.0, 0.02], pl_constant=[constants] * 3)) == pytest.approx(50)
+    for worst in (np.inf, np.nan):
+        beyond = series.decay_violation(run([2.0, 1.0, worst], pl_constant=[0.5, 0.5, worst]))
+        assert beyond == pytest.approx((3.4e38 / 2) ** 0.5 / 0.95, rel=0.01)
+    assert series.decay_violation(run([2.0, 0.0, 0.0], pl_constant=[10.0, np.nan, np.nan])) == 0.0
+
+
 def test_decay_violation_without_a_value():
-    for constants in (0.0, 10.0, np.nan):  # no decay is promised, eta mu = 1, nothing is known
+    for constants in (0.0, np.nan):  # no decay is promised, nothing is known
         assert series.decay_violation(run([2.0, 1.0], pl_constant=[constants] * 2)) is None
-    assert series.decay_violation(run([2.0, np.inf], pl_constant=[0.5, 0.5])) is None
     assert series.decay_violation(run([2.0], pl_constant=[0.5])) is None
     sparse = dataclasses.replace(run([2.0, 1.0], pl_constant=[0.5, 0.5]), steps=np.array([0, 10]))
     with pytest.raises(ValueError, match="loss of every step"):

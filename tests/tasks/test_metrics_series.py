@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tangentbench.tasks import registry
+from tangentbench.tasks.entry import BATCH_CURVES
 from tangentbench.tasks.metrics import Series, series
 
 
@@ -84,34 +85,14 @@ def test_catapults_needs_its_curves():
         series.catapults(sparse)
 
 
-def test_sgd_catapults():
-    batch = {
-        "batch_loss_before": np.ones(4),
-        "batch_loss_after": np.array([2.0, 0.5, 2.0, 2.0]),
-        "batch_critical_rate": np.array([0.5, 0.5, 2.0, 0.5]),
-    }
-    mini = run([1.0, 0.5], steps=[0, 4], every=4, batch=batch)
-    assert series.sgd_catapults(mini) == 2.0
-    assert series.sgd_catapults(mini, per="step") == 0.5
-    with pytest.raises(ValueError, match="per must be run or step"):
-        series.sgd_catapults(mini, per="epoch")  # pyright: ignore[reportArgumentType]
-    del batch["batch_loss_after"]
-    with pytest.raises(ValueError, match="sgd_catapults needs batch_loss_after"):
-        series.sgd_catapults(mini)
-
-
-def test_batch_critical_rate():
-    batch = {"batch_critical_rate": np.array([4.0, 1.0, 2.0, 9.0, 3.0])}
-    mini = run([1.0, 0.5], steps=[0, 5], every=5, batch=batch)
-    assert series.batch_critical_rate(mini) == 3.0
-    assert series.batch_critical_rate(mini, reduce="min") == 1.0
-    dead = dataclasses.replace(mini, batch={"batch_critical_rate": np.array([4.0, np.nan])})
-    assert series.batch_critical_rate(dead) is None
-    assert series.batch_critical_rate(dataclasses.replace(mini, batch={"batch_critical_rate": np.zeros(0)})) is None
-    with pytest.raises(ValueError, match="reduce must be min or median; got 'mean'"):
-        series.batch_critical_rate(mini, reduce="mean")  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match="batch_critical_rate needs the curve of that name"):
-        series.batch_critical_rate(run([1.0, 0.5]))
+def test_loss_spikes():
+    assert series.loss_spikes(catapulting(3)) == 1.0
+    still = dataclasses.replace(catapulting(1), curves={})  # whatever the kernel does, known or not
+    assert series.loss_spikes(still) == 1.0
+    # of a mini-batch run, what its records show: 0.1 -> 0.5 -> 0.1, but not the rise between two of them
+    mini = run([1.0, 0.1, 0.5, 0.1, 0.05], steps=[0, 5, 10, 15, 20], every=5)
+    assert series.loss_spikes(mini) == 1.0
+    assert series.loss_spikes(run([1.0, 0.1, 0.05], steps=[0, 10, 20], every=10)) == 0.0
 
 
 # -- spikes -----------------------------------------------------------------------------------------------------------
@@ -134,6 +115,29 @@ def test_peak_rise_and_end_of_a_curve():
     assert series.largest_rise(SPIKE, of="bulk_loss") == pytest.approx(0.3 / 8, rel=1e-12)
     assert series.largest_rise(run([3.0, 2.0, 1.0]), of="train_loss") == 0.0
     assert series.peak_over_start(SPIKE, of="train_loss") == 4.2
+
+
+def test_largest_rise_over_the_value_it_rises_from():
+    assert series.largest_rise(SPIKE, of="bulk_loss", over="foot") == pytest.approx(0.3 / 2, rel=1e-12)
+    assert series.largest_rise(SPIKE, of="top_loss", over="foot") == 39.0
+    # the largest of each kind may be two rises: by 2 from 1, and by 0.3 from 0.1
+    twice = run([4.0, 1.0, 3.0, 0.1, 0.4, 0.05])
+    assert series.largest_rise(twice, of="train_loss") == 0.5
+    assert series.largest_rise(twice, of="train_loss", over="foot") == pytest.approx(3.0, rel=1e-12)
+    for measured in (SPIKE.curves["bulk_loss"], twice.loss):  # a plain loop over all pairs of records
+        pairs = [(late - early, early) for i, early in enumerate(measured) for late in measured[i:]]
+        planted = run(measured)
+        assert series.largest_rise(planted, of="train_loss") == max(rise for rise, _ in pairs) / measured[0]
+        assert series.largest_rise(planted, of="train_loss", over="foot") == max(rise / foot for rise, foot in pairs)
+    falling = run([3.0, 2.0, 1.0])
+    assert series.largest_rise(falling, of="train_loss", over="foot") == 0.0
+    assert series.largest_rise(run([1.0, 0.0, 0.5]), of="train_loss", over="foot") is None
+    assert series.largest_rise(run([1.0, 0.0, 0.5]), of="train_loss") == 0.5
+    assert series.largest_rise(run([1.0, 5.0], outcome="divergent"), of="train_loss", over="foot") is None
+    over_the_end = (twice.loss.max() - twice.loss[-1]) / twice.loss[-1]  # wrong on purpose: the smallest value of all
+    assert abs(over_the_end - 3.0) > 1
+    with pytest.raises(ValueError, match="over must be start or foot; got 'end'"):
+        series.largest_rise(SPIKE, of="bulk_loss", over="end")  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("metric", ["peak_over_start", "end_over_start", "largest_rise"])
@@ -249,7 +253,7 @@ SERIES_METRICS = [name for name, entry in registry.METRICS.items() if entry.at =
 def test_the_curves_declared_are_the_curves_needed(name):
     entry = registry.METRICS[name]
     full = linear_network_run(0.5, 1)
-    batch = {label: np.ones(200) for label in ("batch_loss_before", "batch_loss_after", "batch_critical_rate")}
+    batch = {label: np.full(200, 1e-6) for label in BATCH_CURVES}  # the rate is above critical, or none has a share
     rising = np.linspace(1e-3, 2e-3, 201)  # for the curves that no recursion knows
     known = full.curves | {label: rising for label in entry.needs if label not in full.curves and label not in batch}
     declared = dataclasses.replace(

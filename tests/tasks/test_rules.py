@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tangentbench.tasks.metrics import classify_outcome, count_catapults_gd, count_catapults_sgd, rules
+from tangentbench.tasks.metrics import classify_outcome, count_catapults_gd, count_catapults_sgd, count_spikes, rules
 
 NOISE = 1e-8  # relative rounding noise of the planted curves
 
@@ -139,8 +139,15 @@ CURVES = {
     "a spike without a fall of the kernel": (planted((DOWN, 1.0), (hump(0.05, 300.0), 1.0)), 0),
     "a spike and a rise of the kernel": (planted((DOWN, 1.0), (hump(0.05, 300.0), 1.5)), 0),
     "a fall of the kernel without a spike": (planted((DOWN, 0.5)), 0),
+    "rounding noise and a fall of the kernel": (planted((DOWN, 1.0), (np.full(50, 0.05), 0.5)), 0),
     "a kernel that falls by 1%": (planted((DOWN, 1.0), (hump(0.05, 300.0), 0.99)), 0),
+    "a kernel that falls by 1.9%": (planted((DOWN, 1.0), (hump(0.05, 300.0), 0.981)), 0),
+    "a kernel that falls by 2.2%": (planted((DOWN, 1.0), (hump(0.05, 300.0), 0.978)), 1),
     "a kernel that falls by 3%": (planted((DOWN, 1.0), (hump(0.05, 300.0), 0.97)), 1),
+    "a kernel that falls and comes back": (
+        planted((DOWN, 1.0), (decay(0.05, 300.0, 10), 0.5), (decay(200.0, 0.05, 10), 2.0)),
+        0,
+    ),
     "a peak of 2.9 times": (planted((DOWN, 1.0), (hump(0.05, 0.145), 0.5)), 0),
     "a peak of 3.1 times": (planted((DOWN, 1.0), (hump(0.05, 0.155), 0.5)), 1),
     "tiny spikes far below the start": (planted((decay(0.9, 1e-7, 9), 1.0), (hump(1e-7, 1e-5), 0.5)), 0),
@@ -164,7 +171,7 @@ def rising_runs(loss, kernel):  # every stretch of rising loss, however small
 
 
 def spikes_of_the_loss(loss, kernel):  # ignores the kernel
-    return count_catapults_gd(loss, 0.5 ** np.arange(len(loss)))
+    return count_spikes(loss)
 
 
 def falls_of_the_kernel(loss, kernel):  # ignores the loss
@@ -179,7 +186,18 @@ def first_only(loss, kernel):
     return min(1, count_catapults_gd(loss, kernel))
 
 
-@pytest.mark.parametrize("wrong", [rising_runs, spikes_of_the_loss, falls_of_the_kernel, any_fall, first_only])
+def kernel_at_the_peak(loss, kernel):  # takes the smallest kernel so far for the one at the end
+    return count_catapults_gd(loss, np.minimum.accumulate(kernel))
+
+
+def unended(loss, kernel):  # counts an excursion that has not come back
+    return count_catapults_gd(np.r_[loss, 0.0], np.r_[kernel, kernel[-1]])
+
+
+WRONG = [rising_runs, spikes_of_the_loss, falls_of_the_kernel, any_fall, first_only, kernel_at_the_peak, unended]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_counts_are_noticed(wrong):
     finite = {name: case for name, case in CURVES.items() if np.isfinite(case[0][0]).all()}
     assert any(wrong(loss, kernel) != expected for (loss, kernel), expected in finite.values())
@@ -205,6 +223,17 @@ def test_every_constant_of_the_rule_matters(monkeypatch, changes):
         (count_catapults_gd(noisy(loss), noisy(kernel, 1)), expected) for (loss, kernel), expected in CURVES.values()
     ]
     assert any(count != expected for count, expected in counts)
+
+
+def test_spikes_are_counted_whatever_the_kernel_does():
+    kernel_matters = {
+        "a spike without a fall of the kernel", "a spike and a rise of the kernel", "a kernel that falls by 1%",
+        "a kernel that falls by 1.9%", "a kernel that falls and comes back",
+    }  # fmt: skip
+    for name, ((loss, _), catapults) in CURVES.items():
+        for seed in range(3):
+            assert count_spikes(noisy(loss, seed)) == catapults + (name in kernel_matters), name
+    assert count_spikes(np.array([])) == count_spikes(np.array([np.nan, 1.0])) == count_spikes(np.array([1.0])) == 0
 
 
 def test_a_coarse_kernel_record():

@@ -1,0 +1,82 @@
+"""One bad run takes no other with it, and a batch in which every run is bad is given up soon."""
+
+import pytest
+
+from tangentbench.runners import attempts
+
+from .troubles import calls, trouble_cell
+
+TRAINS = {"steps": 2, "train_loss": None, "relative_loss": None}
+LIMITS = {"seconds": 60.0, "memory_gib": 4.0}
+BAD = 2
+ENDS = {
+    "raise": ("error", "ValueError: first line second line"),
+    "memory": ("out_of_memory", "no room"),
+    "exit": ("error", "the worker ended with code 3: the last words"),
+    "sleep": ("timeout", "over 3 s (limits.seconds of the task)"),
+}
+
+
+@pytest.fixture(scope="module")
+def spoilt(stage):
+    """Cells of six seeds of which one is bad; the seeds of the last are trained side by side."""
+    limits = {"sleep": {"seconds": 3.0, "memory_gib": 4.0}}
+    cells = {
+        how: trouble_cell(how, stage.log(f"bad {how}"), 6, bad=[BAD], limits=limits.get(how, LIMITS)) for how in ENDS
+    }
+    cells["together"] = trouble_cell("raise", stage.log("together"), 6, bad=[BAD], stop=TRAINS)
+    assert stage.execute(list(cells.values())) == 6 * len(cells)
+    return cells
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_a_bad_run_loses_no_other(stage, spoilt, how):
+    assert stage.ended(spoilt[how]) == [ENDS[how] if seed == BAD else ("ok", "") for seed in range(6)]
+
+
+def test_a_bad_run_loses_none_that_trains_beside_it(stage, spoilt):
+    expected = [ENDS["raise"] if seed == BAD else ("ok", "") for seed in range(6)]
+    assert stage.ended(spoilt["together"]) == expected
+    assert all(run.steps == 2 for run in stage.rows(spoilt["together"]) if run.status == "ok")
+
+
+def test_what_was_not_begun_goes_on_together(stage, spoilt):
+    # seeds 0 to 2, the bad one alone once more, the last alone, the other two; a worker remembers data but not failures
+    assert calls(stage.log("bad raise")) == 7
+    # what ran out of time is not begun again
+    assert calls(stage.log("bad sleep")) == 6
+
+
+def test_a_batch_that_failed_as_a_whole_would_lose_the_others(stage, monkeypatch):
+    """Wrong on purpose: what the first test rejects."""
+
+    def run(batch, lanes):
+        batch.fail(lanes, batch.attempt(lanes))
+
+    monkeypatch.setattr(attempts._Batch, "run", run)
+    cell = trouble_cell("raise", stage.log("lost"), 4, bad=[1])
+    assert stage.execute([cell]) == 4
+    assert [status for status, _ in stage.ended(cell)] == ["ok", "error", "error", "error"]
+
+
+def test_a_batch_whose_every_run_fails_is_given_up(stage):
+    bad, slow = (
+        trouble_cell("raise", stage.log("hopeless"), 40, bad=list(range(40))),
+        trouble_cell("sleep", stage.log("slow"), 40, bad=list(range(40)), limits={"seconds": 0.3, "memory_gib": 4.0}),
+    )
+    assert stage.execute([bad, slow]) == 80
+    for cell, tried, (status, message), count in (
+        (bad, (0, 39), ENDS["raise"], 3),
+        (slow, (0, 39), ("timeout", "over 0.3 s (limits.seconds of the task)"), 2),
+    ):
+        untried = (status, f"{message} ({attempts.UNTRIED})")
+        assert stage.ended(cell) == [(status, message) if seed in tried else untried for seed in range(40)]
+        assert calls(stage.log("hopeless" if cell is bad else "slow")) == count
+
+
+def test_failures_are_alike_whatever_their_numbers():
+    end, other = (attempts._End("error", f"no room for {n} bytes at {at}") for n, at in ((12, "0x7fa"), (90, "0x1")))
+    assert attempts._alike(end, other)
+    assert not attempts._alike(end, attempts._End("out_of_memory", end.message))
+    assert not attempts._alike(end, attempts._End("error", "no rooms"))
+    assert not attempts._alike(end, None) and not attempts._alike(None, None)
