@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 SUITE = Path(__file__).resolve().parent.parent / "tasks" / "suite"
+VIEW = "1"  # raised when `view` changes
 LARGEST_POWER = 700.0  # of e that is a number
 LEAST_SEEDS = 8  # asv can never call six samples different from six
 MAY_VANISH = frozenset(
@@ -39,7 +40,7 @@ class Track:
         path: the task file.
         label: the metric as the task calls it; ``name`` as the registry does.
         where: sweep coordinates of the cell.
-        version: digest of what the task means; asv never compares results of two versions.
+        version: digest of what the task means and of what is read from it; asv never compares two versions.
     """
 
     task: str
@@ -75,7 +76,7 @@ def _of_task(task: Any, name: str, path: Path) -> Iterator[Track]:
     from tangentbench.tasks import load
 
     cells = load.cells(task)
-    version = hashlib.sha256("".join(cell.digest for cell in cells).encode()).hexdigest()[:24]
+    digests = "".join(cell.digest for cell in cells)
     names = {metric.get("label", metric["name"]): metric["name"] for cell in cells for metric in cell.metrics}
     seen: set[str] = set()
     for claim in task.claims:
@@ -89,7 +90,10 @@ def _of_task(task: Any, name: str, path: Path) -> Iterator[Track]:
             here = [cell.coords for cell in cells if all(cell.coords[axis] == where[axis] for axis in where)]
             end = min if claim.options.get("direction") == "decreasing" else max  # where there is most to see
             where[along] = end(coords[along] for coords in here)
-        yield Track(name, str(path), label, names.get(label, label), where, version)
+        metric = names.get(label, label)
+        parts = [VIEW, digests, label, repr(sorted(where.items())), str(metric in MAY_VANISH)]
+        version = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+        yield Track(name, str(path), label, metric, where, version)
 
 
 def view(name: str, direction: str, value: float) -> float:

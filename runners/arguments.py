@@ -55,7 +55,7 @@ EXAMPLES = {
   tangentbench doctor --format markdown        for a bug report; it names no host, user or path""",
     "clean": """
   tangentbench clean                           what could be removed, and how much space it takes
-  tangentbench clean --stale                   runs of other code: the boards do not show them
+  tangentbench clean --stale                   runs of other sources: no board shows them, only `compare commit:REV`
   tangentbench clean --compiled                compiled programs; the next run compiles again""",
 }
 EXIT_CODES = """exit codes:
@@ -237,7 +237,7 @@ def parser() -> Parser:
     sub = command("doctor", "Say what runs are made with and on here, and what is odd about it.", tier=False)
     sub.add_argument("--results", default="results", metavar="DIR", help="where runs are stored (%(default)s/)")
     sub = command("clean", "Say what could be removed, and remove what is asked for.", tier=False)
-    sub.add_argument("--stale", action="store_true", help="remove runs of other code than the current")
+    sub.add_argument("--stale", action="store_true", help="remove runs that other sources made on this device")
     sub.add_argument("--temporary", action="store_true", help="remove what interrupted writes left an hour ago or more")
     sub.add_argument("--compiled", action="store_true", help="remove compiled programs, of all results folders")
     sub.add_argument("--results", default="results", metavar="DIR", help="where runs are stored (%(default)s/)")

@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..tasks.spec import Cell
-from .crew import INTERRUPTED, Watch, Worker
+from .crew import INTERRUPTED, Watch, Worker, WorkerError
 from .results import Run, Store
 from .worker import receive, send
 
 AGAIN = "trying once more, run by run"
 UNTRIED = "like others of its batch, hence not tried alone"
+KEPT = ("interrupted", "skipped")  # statuses that replace no run
 Lane = tuple[Cell, int]
 Key = tuple[int, int]
 """Index of the cell, and the seed."""
@@ -74,6 +75,7 @@ def run_job(job: Job, context: Context, worker: Worker, stop: threading.Event) -
 
     Raises:
         StoreError: a row cannot be written.
+        WorkerError: no worker starts; no row is written then.
     """
     batch = _Batch(job, context, worker, stop)
     batch.tell("start")
@@ -135,7 +137,7 @@ class _Batch:
                 probes = [*left[:1], *left[-1:]]  # have the least in common
             ends += [self.alone(key) for key in dict.fromkeys(probes)]
             if len(ends) > 1 and all(_alike(ends[0], other) for other in ends):
-                self.fail(lanes, dataclasses.replace(end, message=f"{end.message} ({UNTRIED})"))
+                self.fail(lanes, dataclasses.replace(ends[0], message=f"{ends[0].message} ({UNTRIED})"))
             for key in end.making:
                 self.alone(key)
             lanes = self.left(lanes)
@@ -180,13 +182,16 @@ class _Batch:
             worker.kill()
             raise
         if not alive:
-            code, words = process.wait(), worker.last_words()
+            code, words, began = process.wait(), worker.last_words(), worker.ready
+            if not began and watch.reason is None:
+                worker.kill()
+                raise WorkerError(f"no worker starts ({_death(code, words)}); `tangentbench doctor` may know why")
             failure = watch.reason or ("out_of_memory" if code == -9 else "error", _death(code, words))
         exhausted = failure is not None and failure[0] == "out_of_memory"
         if not alive or exhausted or watch.reason is not None:  # the last: killed just as it was done
             worker.kill()
         if failure is None:
-            return None
+            return _End("error", "the worker sent no run of this") if self.left(lanes) else None
         ended = (not alive or exhausted) and failure[0] in ("error", "out_of_memory")
         return _End(*failure, tuple(making), stale=used and ended)
 
@@ -220,8 +225,8 @@ class _Batch:
         """Stores the row of a lane, which is pending no more."""
         cell, context, (_, seed) = self.pending[key], self.context, key
         arrays = fields.pop("arrays", None)
-        earlier = status == "interrupted" and context.store.read(cell.digest, context.code, seed) is not None
-        if not earlier:  # with --fresh an earlier run may be there, and an interrupt takes nothing away
+        earlier = status in KEPT and context.store.read(cell.digest, context.code, seed) is not None
+        if not earlier:  # with --fresh an earlier run may be there, and this takes nothing away
             run = Run(
                 task=cell.task,
                 cell=cell.model_dump(mode="json", exclude={"coords", "seeds", "limits", "role", "task"}),

@@ -3,9 +3,8 @@
 Iterative methods return a value with a residual, a search with how far its last round moved the value, bisection with
 half the width of its bracket; a run keeps them as `label.residual` and `label.half_width`, in the value's unit, and
 `learning_rate.critical.residual` as a share of the rate. `MetricEntry.tolerance` is the largest admissible share of the
-value; of `label.scale`, where that is larger: the size of the terms of a difference, which may cancel. A certificate
-within rounding is always good, since a value may be 0. A value whose certificate is worse, or missing, decides
-nothing: its seed counts as one without a value.
+value; of `label.scale`, where that is larger: the size of the terms of a difference, which may cancel. A value whose
+certificate is worse, or missing, decides nothing: its seed counts as one without a value.
 """
 
 from __future__ import annotations
@@ -17,8 +16,6 @@ from .records import Run
 
 UNCERTIFIED = "not certified"
 """How every reason given here ends."""
-ROUNDING = {"float32": 16 * 2.0**-23, "float64": 16 * 2.0**-52}
-"""Sixteen machine epsilons: rounding of outputs, losses and weights, which are of order one in this parametrisation."""
 
 
 def uncertified(run: Run, label: str) -> str:
@@ -29,7 +26,7 @@ def uncertified(run: Run, label: str) -> str:
     if value is not None and entry is not None and entry.tolerance is not None:
         found = min(run.certificates.get(f"{label}.{kind}", math.inf) for kind in ("residual", "half_width"))
         size = max(abs(value), run.certificates.get(f"{label}.scale", 0.0))
-        if not found <= max(entry.tolerance * size, ROUNDING[run.cell["precision"]]):
+        if not found <= entry.tolerance * size:
             return f"{label} {UNCERTIFIED}"
     return "" if spec.get("at") == "start" else uncertified_rate(run)
 

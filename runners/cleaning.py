@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from . import cache, provenance
-from .locks import FOLDER as LOCKS
-from .results import Store, StoreError
+from . import cache, known_valid, provenance
+from .results import TIER_MARK, Store, StoreError
 from .rows import render
 
 ABANDONED_SECONDS = 3600.0  # a temporary file this old belongs to no writer any more
@@ -39,9 +40,9 @@ def parts(results: str) -> list[Part]:
     stale = tuple(_stale(store))
     left = tuple(_left(store.root))
     place = cache.folder()
-    compiled = tuple(sorted(place.iterdir())) if place is not None and place.is_dir() else ()
+    compiled = tuple(_compiled(place)) if place is not None and place.is_dir() else ()
     return [
-        Part("--stale", "runs of other code", stale),
+        Part("--stale", "runs of other sources", stale),
         Part("--temporary", "what interrupted writes left", left),
         Part("--compiled", "compiled programs, of all results folders", compiled),
     ]
@@ -61,21 +62,46 @@ def clean(results: str, chosen: set[str], fmt: str = "table") -> str:
         if gone:
             for path in part.paths:
                 _remove(path)
+            _prune(part.paths)
         state = "removed" if gone else f"`tangentbench clean {part.option}` removes it" if part.paths else ""
         rows.append({"what": part.what, "number": len(part.paths), "MiB": round(size / 2**20, 1), "state": state})
-    if chosen:
-        _prune(Path(results))
     return render(rows, fmt)
 
 
+def _compiled(place: Path) -> Iterator[Path]:
+    """JAX's programs and our own notes; a folder that the user chose may hold anything else."""
+    for path in sorted(place.iterdir()):
+        if (
+            path.is_file()
+            and path.name.endswith(("-cache", "-atime"))
+            or path.name == known_valid.FOLDER
+            and path.is_dir()
+        ):
+            yield path
+
+
 def _stale(store: Store) -> Iterator[Path]:
-    """Folders of runs, each of one cell, code and seed."""
-    current = provenance.code_digest()
+    """Folders of runs, each of one cell, code and seed, that other sources made with these libraries on this device.
+
+    What was made elsewhere is current there: the code digest covers device, flags and versions, too.
+    """
+    current, here = provenance.code_digest(), _elsewhere(provenance.provenance([]))
+    alike: dict[str, bool] = {current: False}
     for digest in store.digests():
         for code in store.codes(digest):
-            if code != current:
+            if code not in alike:
+                runs = (store.read(digest, code, seed) for seed in store.seeds(digest, code))
+                run = next((run for run in runs if run is not None), None)
+                if run is None:  # damaged: another cell may tell
+                    continue
+                alike[code] = _elsewhere(run.provenance) == here
+            if alike[code]:
                 for seed in store.seeds(digest, code):
                     yield store.root / digest / code / str(seed)
+
+
+def _elsewhere(made: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(made.get(key) for key in ("device", "versions", "xla_flags", "plug_ins"))
 
 
 def _left(root: Path) -> Iterator[Path]:
@@ -88,11 +114,16 @@ def _left(root: Path) -> Iterator[Path]:
             continue
 
 
-def _prune(root: Path) -> None:
-    """Removes the folders of cells and codes that have become empty."""
-    for folder in sorted(root.glob("*/*/")) + sorted(root.glob("*/")):
-        if folder.name != LOCKS and folder.parent.name != LOCKS and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+def _prune(removed: Iterable[Path]) -> None:
+    """Removes the folders of codes and cells that have no runs any more; marks of tiers alone keep none."""
+    for level in (1, 2):
+        for folder in {path.parents[level - 1] for path in removed if path.name.isdigit()}:
+            with contextlib.suppress(OSError):  # it is not empty
+                rest = list(folder.iterdir())
+                if all(path.name.startswith(TIER_MARK) for path in rest):
+                    for path in rest:
+                        path.unlink()
+                folder.rmdir()
 
 
 def _remove(path: Path) -> None:

@@ -55,7 +55,7 @@ def _terminate(*_: object) -> NoReturn:
 def _is_user_error(error: Exception) -> bool:
     from ..tasks.load import SeedError, TaskFileError
     from ..tasks.registry import PluginError, UnknownName
-    from . import provenance, results
+    from . import crew, provenance, results
 
     known = (
         SeedError,
@@ -64,6 +64,7 @@ def _is_user_error(error: Exception) -> bool:
         PluginError,
         results.StoreError,
         provenance.DeviceError,
+        crew.WorkerError,
         NothingMatched,
         CannotDraw,
     )

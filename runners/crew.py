@@ -19,6 +19,10 @@ START_SECONDS = 300.0  # a worker that is not ready by then never will be
 INTERRUPTED = "stopped before it ended; run the same command again to continue"
 
 
+class WorkerError(Exception):
+    """A worker process ends before it takes a request: nothing can run here. The message is one line."""
+
+
 class Crew:
     """Worker processes that outlive a call of `execute`: the second wave finds what the first one compiled."""
 

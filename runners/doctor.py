@@ -159,7 +159,7 @@ def _results(folder: str) -> Iterator[Finding]:
         return
     mine = sum(len(store.seeds(digest, code)) for digest in digests)
     every = sum(len(store.seeds(digest, other)) for digest in digests for other in store.codes(digest))
-    stale = f"{every - mine} runs of other code; `tangentbench clean --stale` removes them" if every > mine else ""
+    stale = f"and {every - mine} of other code, versions or devices: see `tangentbench clean`" if every > mine else ""
     yield Finding("runs", f"{mine} of the current code", stale)
 
 

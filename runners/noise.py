@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from filelock import FileLock
@@ -119,14 +119,32 @@ def measure(
     return found
 
 
-def time_ratio(pairs: Iterable[tuple[Run, Run]]) -> tuple[float, float, float] | None:
-    """Median logarithm of the ratio of times per step, and the median seconds per run of both; None without times."""
+@dataclass(frozen=True)
+class TimeRatio:
+    """Two runs of one cell by their times: seconds per `unit` (step, or run where nothing is trained)."""
+
+    before: float
+    after: float
+    unit: str
+
+    @property
+    def log(self) -> float:
+        """The logarithm of the ratio."""
+        return math.log(self.after / self.before)
+
+
+def time_ratio(pairs: Iterable[tuple[Run, Run]]) -> TimeRatio | None:
+    """The pair whose ratio of times per step is the median, or of two such pairs the geometric mean; None without times.
+
+    Medians of both sides apart would not say it: they may be of different cells, and move the other way.
+    """
     times = [(a, b) for a, b in pairs if a.seconds.get("run", 0) > 0 and b.seconds.get("run", 0) > 0]
     if not times:
         return None
-    ratios = [math.log(_per_step(b) / _per_step(a)) for a, b in times]
-    before, after = (stdlib_statistics.median(pair[side].seconds["run"] for pair in times) for side in (0, 1))
-    return stdlib_statistics.median(ratios), before, after
+    times.sort(key=lambda pair: _per_step(pair[1]) / _per_step(pair[0]))
+    middle = times[(len(times) - 1) // 2 : len(times) // 2 + 1]
+    before, after = (stdlib_statistics.geometric_mean(_per_step(pair[side]) for pair in middle) for side in (0, 1))
+    return TimeRatio(before, after, "step" if all(run.steps for pair in middle for run in pair) else "run")
 
 
 def _per_step(run: Run) -> float:
@@ -181,7 +199,7 @@ def _times(again: list[dict[tuple[str, int], Run]]) -> dict[str, dict[str, float
     for task in sorted({run.task for run in again[0].values()}):
         keys = [key for key, run in again[0].items() if run.task == task and all(key in runs for runs in again)]
         ratios = [time_ratio((again[0][key], runs[key]) for key in keys) for runs in again]
-        offsets = [ratio[0] for ratio in ratios if ratio is not None]
+        offsets = [ratio.log for ratio in ratios if ratio is not None]
         if len(offsets) > 1:
             found[task] = {"deviation": float(np.std(offsets, ddof=1)), "repeats": len(offsets) - 1}
     return found
@@ -195,12 +213,27 @@ def _known(side: Side) -> dict[str, Any]:
     """What `FILE` says, tier by tier."""
     path = side.store.root / FILE
     try:
-        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number) if path.exists() else {}
     except (OSError, ValueError) as error:
         raise StoreError(f"cannot read {path}: {error}; `compare --self` writes it anew once it is removed") from error
-    if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
+    if not isinstance(found, dict) or not all(map(_is_noise, found.values())):
         raise StoreError(f"{path} holds no noise; `compare --self` writes it anew once it is removed")
     return found
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+def _is_noise(part: Any) -> bool:
+    """Whether this is what `_write` writes for a tier on a device."""
+    if not isinstance(part, dict) or not all(isinstance(part.get(key, {}), dict) for key in ("metrics", "times")):
+        return False
+    cells, times = part.get("metrics", {}).values(), part.get("times", {}).values()
+    leaves = [leaf for cell in cells if isinstance(cell, dict) for leaf in cell.values()]
+    numbers = [leaf.values() for leaf in (*leaves, *times) if isinstance(leaf, dict)]
+    whole = all(isinstance(item, dict) for item in (*cells, *leaves, *times))
+    return whole and all(type(number) in (int, float) for group in numbers for number in group)
 
 
 def _write(side: Side, found: Noise | None) -> None:

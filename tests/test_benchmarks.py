@@ -123,6 +123,7 @@ def edited(tmp_path):
 def test_an_edited_task_is_another_benchmark(edited):
     (before,) = edited()
     assert {track.version for track in science.TRACKS if track.task == "quadratic/peak_loss"} == {before}
+    assert edited("critical: 1.5}\n    exponent", "critical: 0.9}\n    exponent") != {before}, "another cell is read"
     assert edited("title: ", "# a remark\ntitle: ") == {before}
     assert edited("version: 1", "version: 2") != {before}
     assert edited("activation: relu", "activation: tanh") != {before}

@@ -1,8 +1,11 @@
 """One bad run takes no other with it, and a batch in which every run is bad is given up soon."""
 
+import shutil
+import threading
+
 import pytest
 
-from tangentbench.runners import attempts
+from tangentbench.runners import attempts, crew
 
 from .troubles import calls, trouble_cell
 
@@ -80,3 +83,78 @@ def test_failures_are_alike_whatever_their_numbers():
     assert not attempts._alike(end, attempts._End("out_of_memory", end.message))
     assert not attempts._alike(end, attempts._End("error", "no rooms"))
     assert not attempts._alike(end, None) and not attempts._alike(None, None)
+
+
+def test_untried_runs_say_what_those_tried_did(stage):
+    """Together they run out of memory, alone they raise: the latter is what is wrong with them."""
+
+    class Batch(attempts._Batch):
+        def attempt(self, lanes):
+            how = ("out_of_memory", "no room") if len(lanes) > 1 else ("error", "ValueError: wrong")
+            return attempts._End(*how, tuple(lanes[:1]))
+
+    written = record(stage, Batch, 5)
+    assert set(written.values()) == {
+        ("error", "ValueError: wrong"),
+        ("error", f"ValueError: wrong ({attempts.UNTRIED})"),
+    }
+
+
+def test_a_run_that_the_worker_forgets_is_an_error(stage):
+    """Neither without a row nor tried for ever."""
+
+    class Batch(attempts._Batch):
+        def listen(self, process, watch, lanes):
+            return True, lanes[:1], None
+
+    written = record(stage, Batch, 3)
+    assert {status for status, _ in written.values()} == {"error"} and len(written) == 3
+
+
+def record(stage, kind, seeds):
+    """Runs a batch of this kind with a worker that is never started; key -> status and message."""
+    cell = trouble_cell("raise", stage.log("never"), seeds)
+    context = attempts.Context(None, "c0de", "smoke", {}, lambda event: None)
+    batch = kind(attempts.Job(1, 1, tuple((cell, seed) for seed in range(seeds))), context, Idle(), threading.Event())
+    written = {}
+
+    def write(key, status, message, fields):
+        written[key] = (status, message)
+        del batch.pending[key]
+
+    batch.write = write
+    batch.run(list(batch.pending))
+    return written
+
+
+class Idle:
+    """A worker without a process."""
+
+    served, ready = 0, True
+
+    def start(self):
+        return None
+
+    def kill(self):
+        pass
+
+    def memory_gib(self):
+        return 0.0
+
+
+def test_a_worker_that_never_starts_writes_no_row(stage, monkeypatch):
+    monkeypatch.setattr(crew.sys, "executable", shutil.which("false"))
+    cell = trouble_cell("raise", stage.log("no worker"), 2)
+    with pytest.raises(crew.WorkerError, match="no worker starts"):
+        stage.execute([cell])
+    assert stage.rows(cell) == [None, None]
+
+
+@pytest.mark.parametrize("status", ["interrupted", "skipped"])
+def test_what_could_not_run_replaces_no_run(stage, spoilt, status):
+    cell = spoilt["raise"]
+    before = stage.ended(cell)
+    context = attempts.Context(stage.store, stage.CODE, "smoke", {}, lambda event: None)
+    batch = attempts._Batch(attempts.Job(1, 1, ((cell, 0),)), context, Idle(), threading.Event())
+    batch.write((0, 0), status, "not now", {})
+    assert stage.ended(cell) == before and not batch.pending

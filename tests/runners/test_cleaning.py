@@ -18,8 +18,9 @@ def store(tmp_path, monkeypatch):
     monkeypatch.setenv("TANGENTBENCH_CACHE", str(tmp_path / "cache"))
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "program-cache").write_bytes(b"x" * 2**20)
-    root = plant(tmp_path / "store", cells()[:1], code="c0de")
-    plant(root, cells(), code="0ther")
+    here = {key: value for key, value in provenance.provenance([]).items() if key != "package"}
+    root = plant(tmp_path / "store", cells()[:1], code="c0de", provenance=here)
+    plant(root, cells(), code="0ther", provenance=here)
     folder = root / cells()[0].digest / "c0de"
     for name, age in ((".tmp-old", 7200), (".tmp-new", 0)):
         (folder / name).write_text("half")
@@ -39,7 +40,7 @@ def test_without_a_wish_nothing_is_removed(store, capsys):
     before = count(store, "c0de"), count(store, "0ther")
     assert cli.main(["clean", "--results", str(store.root), "--format", "csv"]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[1].startswith(f"runs of other code,{before[1]},") and "clean --stale" in said[1]
+    assert said[1].startswith(f"runs of other sources,{before[1]},") and "clean --stale" in said[1]
     assert said[2].startswith("what interrupted writes left,1,")
     assert said[3].startswith('"compiled programs, of all results folders",1,1.0,')
     assert (count(store, "c0de"), count(store, "0ther")) == before and left(store) == {".tmp-old", ".tmp-new"}
@@ -54,6 +55,29 @@ def test_only_what_is_asked_for_goes(store):
     assert left(store) == {".tmp-old", ".tmp-new"} and cleaning.parts(str(store.root))[2].paths
     cli.main(["clean", "--compiled", "--results", str(store.root)])
     assert not cleaning.parts(str(store.root))[2].paths and count(store, "c0de") == mine
+
+
+@pytest.mark.parametrize(
+    "changed", [{"device": "NVIDIA H100"}, {"xla_flags": "--xla_cpu_x=1"}, {"versions": {"jax": "0.9"}}]
+)
+def test_what_is_current_elsewhere_stays(store, changed):
+    """The code digest covers device, flags and versions: on another machine these runs are the current ones."""
+    plant(store.root, cells(), code="e15e", provenance={**provenance.provenance([]), **changed})
+    there = count(store, "e15e")
+    assert cli.main(["clean", "--stale", "--results", str(store.root)]) == 0
+    assert (count(store, "e15e"), count(store, "0ther")) == (there, 0) and there > 0
+
+
+def test_the_folder_of_programs_may_hold_other_things(store, tmp_path):
+    """`TANGENTBENCH_CACHE` may name any folder, even the user's home."""
+    home = tmp_path / "cache"
+    (home / "thesis").mkdir()
+    (home / "thesis" / "valid.tex").touch()
+    (home / "notes.txt").touch()
+    (home / "valid").mkdir()
+    (home / "program-atime").touch()
+    assert cli.main(["clean", "--compiled", "--results", str(store.root)]) == 0
+    assert sorted(path.name for path in home.iterdir()) == ["notes.txt", "thesis"]
 
 
 def test_what_a_writer_may_still_use_stays(store):

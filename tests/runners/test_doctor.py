@@ -46,7 +46,7 @@ def test_runs_of_other_code_are_counted(tmp_path, monkeypatch):
     runs = found(root)["runs"]
     mine, other = (len(list(Store(root).runs(code))) for code in ("c0de", "0ther"))
     assert runs.found == f"{mine} of the current code"
-    assert runs.remark.startswith(f"{other} runs of other code") and other > 0
+    assert runs.remark.startswith(f"and {other} of other code") and other > 0
 
 
 @pytest.mark.parametrize(

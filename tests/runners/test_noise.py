@@ -90,14 +90,23 @@ def test_it_is_kept_by_tier_and_device(side, tmp_path):
         noise.read(sides.resolve(str(other), "results"))
 
 
-@pytest.mark.parametrize("obstacle", ["damaged", "foreign", "unwritable"])
+BAD = {
+    "damaged": "{",
+    "foreign": '["mine"]',
+    "of another form": '{"smoke on cpu": {"metrics": 3}}',
+    "of another form, deep inside": '{"smoke on cpu": {"times": {"a": {"deviation": "large"}}}}',
+    "no number": '{"smoke on cpu": {"times": {"a": {"deviation": NaN}}}}',
+}
+
+
+@pytest.mark.parametrize("obstacle", [*BAD, "unwritable"])
 def test_what_cannot_be_kept_is_said_before_anything_runs(side, obstacle):
     found, asked = side
     path = found.store.root / noise.FILE
     if obstacle == "unwritable":
         path.with_name(f".tmp-{noise.FILE}").mkdir()
     else:
-        path.write_text("{" if obstacle == "damaged" else '["mine"]')
+        path.write_text(BAD[obstacle])
     with pytest.raises(StoreError, match="noise.json"):
         noise.measure(found)
     assert asked == []
