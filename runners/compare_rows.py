@@ -21,11 +21,12 @@ class Row:
     """One thing compared.
 
     `kind`: board (a method's score in an arena), metric, outcome, status, streams, speed or cell (one that cannot be
-    compared). `before`, `after`: medians over seeds; texts for outcomes and statuses. `change` with its interval `low`,
-    `high`: relative to the size before, None where it is unbounded. `margin`: the relative change that does not matter,
-    with what the amount `negligible` adds to it. `floor`: the half-width that this machine's noise alone gives an
-    interval, where it was measured. `identical`: the same seeds gave the same numbers. `verdict`: equivalent, better,
-    worse, changed (of what is neither good nor bad), undecided, faster, slower, missing or incomparable.
+    compared). `before`, `after`: medians over seeds; texts for outcomes and statuses; for speed, times of one cell and
+    seed (`noise.time_ratio`). `change` with its interval `low`, `high`: relative to the size before, None where it is
+    unbounded. `margin`: the relative change that does not matter, with what the amount `negligible` adds to it.
+    `floor`: the half-width that this machine's noise alone gives an interval, where it was measured. `identical`: the
+    same seeds gave the same numbers. `verdict`: equivalent, better, worse, changed (of what is neither good nor bad),
+    undecided, faster, slower, missing or incomparable.
     """
 
     kind: str

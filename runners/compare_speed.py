@@ -14,7 +14,7 @@ MARGIN = 0.1
 
 
 def speeds(pairs: Iterable[Pair], noise: Noise) -> Iterator[Row]:
-    """One row per task: the median ratio of the times per step of equal cells and seeds, compilation apart.
+    """One row per task: the equal cells and seeds whose ratio of times per step is the median, compilation apart.
 
     Where no seed is on both sides any two of a cell do, since how long a step takes does not depend on the draw.
     Without measured noise nothing is decided: on a shared machine twice the time is no news.
@@ -25,19 +25,20 @@ def speeds(pairs: Iterable[Pair], noise: Noise) -> Iterator[Row]:
         both = [(pair.before[a], pair.after[b]) for a, b in zip(*seeds, strict=False)]
         by_task.setdefault(pair.first.task, []).extend((a, b) for a, b in both if a.status == b.status == "ok")
     found = {task: times for task, runs in by_task.items() if (times := time_ratio(runs)) is not None}
-    for task, (ratio, before, after) in found.items():
+    for task, times in found.items():
+        ratio = times.log
         floor = noise.time_floor(task, len(found))
         low, high = (None, None) if floor is None else (math.expm1(ratio - floor), math.expm1(ratio + floor))
         yield Row(
             "speed",
             task,
             "",
-            "seconds per run",
+            f"seconds per {times.unit}",
             verdict(ratio, floor),
             unit="s",
             direction="lower",
-            before=before,
-            after=after,
+            before=times.before,
+            after=times.after,
             change=math.expm1(ratio),
             low=low,
             high=high,

@@ -114,7 +114,7 @@ def noise_text(side: Side, found: Noise, fmt: str = "table", *, width: int | Non
     if fmt == "json":
         return json.dumps({"metrics": metrics, "times": times}, indent=1, ensure_ascii=False, allow_nan=False)
     if fmt == "csv":
-        return render([*metrics, *({"metric": "seconds per run", **row} for row in times)], [], "csv")
+        return render([*metrics, *({"metric": "seconds per step", **row} for row in times)], [], "csv")
     footer = (
         f"stored in {side.store.root / FILE}; blind: cells in which other seeds alone move it by more than the margin"
     )
@@ -140,11 +140,12 @@ def _head(found: Comparison, fmt: str) -> str:
 def _sections(found: Comparison) -> list[tuple[str, list[Row], str]]:
     """Title, rows and footer of the tables below the boards."""
     rows = [row for row in found.rows if row.kind not in ("board", "speed")]
-    moved = [row for row in rows if row.verdict not in ("equivalent", "undecided", "missing")]
+    apart = [row for row in rows if row.verdict in ("incomparable", "missing")]
+    apart.sort(key=lambda row: ORDER.index(row.verdict))
+    moved = [row for row in rows if row.verdict not in ("equivalent", "undecided", "incomparable", "missing")]
     moved.sort(key=lambda row: ORDER.index(row.verdict))
     undecided = [row for row in rows if row.verdict == "undecided"]
     undecided.sort(key=lambda row: -abs(row.change or 0.0))
-    missing = [row for row in rows if row.verdict == "missing"]
     note = f"intervals hold for all rows at once, at {100 * found.level:.5g}% each; seeds are "
     paired = {row.paired for row in rows if row.kind == "metric"}
     note += (
@@ -155,8 +156,12 @@ def _sections(found: Comparison) -> list[tuple[str, list[Row], str]]:
     return [
         ("what moved", moved[: 3 * SHOWN], "\n".join(filter(None, [_more(moved, 3 * SHOWN), note]))),
         ("undecided", undecided[:SHOWN], _more(undecided)),
-        ("not on both sides", missing[:SHOWN], _more(missing)),
-        ("speed", speed, "medians over runs of equal cells, compilation apart" + (UNMEASURED if blind else "")),
+        ("not compared", apart[:SHOWN], _more(apart)),
+        (
+            "speed · time per step, of a run where nothing is trained",
+            speed,
+            "the cell and seed of the median change in each task, compilation apart" + (UNMEASURED if blind else ""),
+        ),
     ]
 
 
@@ -185,11 +190,17 @@ def _margin(row: Row) -> str:
     if row.margin is None:
         return ""
     floor = "" if row.floor is None else f", noise {number(100 * row.floor, 2)}%"
-    return f"±{100 * row.margin:g}%" + floor
+    return f"±{number(100 * row.margin, 2)}%" + floor
 
 
 def _value(value: float | str | None) -> str:
     return value if isinstance(value, str) else "" if value is None else number(value)
+
+
+def _time(value: float | str | None, row: Row) -> str:
+    if isinstance(value, str) or value is None:
+        return _value(value)
+    return f"{number(1000 * value)} ms/step" if row.metric == "seconds per step" else seconds(value)
 
 
 def _what(row: Row) -> str:
@@ -240,8 +251,8 @@ TIME_NOISE = (Column("task", lambda row: row["task"]), _share("deviation"), _sha
 SPEED = (
     Column("task", lambda row: row.task + (f"\n({row.note})" if row.note else ""), keep=False, least=28),
     Column("verdict", lambda row: row.verdict, style=_style),
-    Column("before", lambda row: seconds(row.before), right=True),  # pyright: ignore[reportArgumentType]
-    Column("after", lambda row: seconds(row.after), right=True),  # pyright: ignore[reportArgumentType]
+    Column("before", lambda row: _time(row.before, row), right=True),
+    Column("after", lambda row: _time(row.after, row), right=True),
     Column("change", change, keep=False, least=0),
     Column("margin", _margin, keep=False, least=0),
 )

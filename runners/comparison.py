@@ -72,11 +72,12 @@ def compare(before: Side, after: Side, *, noise: Noise = NOTHING, folder: str | 
     """
     if before.tier != after.tier:
         raise StoreError(
-            f"{before.name} is of tier {before.tier} and {after.name} of tier {after.tier}, which have other sizes; "
-            "choose a tier that both have with --tier"
+            f"{before.name} is of tier {before.tier} and {after.name} of tier {after.tier}, and two tiers are never "
+            "compared; choose one that both have with --tier"
         )
     pairs, lonely = compare_cells.matched(before, after)
-    if not pairs:
+    redefined = sorted({row.task for row, _ in lonely if row.verdict == "incomparable"})
+    if not pairs and not redefined:
         raise StoreError(f"{before.name} and {after.name} have no cell in common; run the same tasks on both sides")
     same_device = before.device == after.device
     streams = list(compare_cells.streams(before, after, pairs)) if same_device else []
@@ -101,6 +102,8 @@ def compare(before: Side, after: Side, *, noise: Noise = NOTHING, folder: str | 
         rows += speeds(pairs, noise)
     rows.sort(key=lambda row: (KINDS.index(row.kind), row.task))
     notes = [] if same_device else [f"other devices, {before.device} and {after.device}: no times are compared"]
+    if redefined:
+        notes.append(f"cells that mean something else now are not compared: {', '.join(redefined)}")
     if before.code == after.code:
         notes.append("both sides were made by the same code")
     return Comparison(before.words(), after.words(), before.tier, level, tuple(arenas), tuple(rows), tuple(notes))

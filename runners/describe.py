@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..tasks import load
@@ -11,6 +12,10 @@ from ..tasks.load import Task
 from ..tasks.spec import Claim
 from .regions import Rejection, region_of
 from .rows import FORMATS, Row, cell_of, render, text_of
+
+SECTIONS = ("dataset", "model", "loss", "method", "stop", "record", "precision", "bisect")
+SWEPT = "swept"
+NEXT = "\n"  # between the lines of one fact
 
 
 def show_task(name: str, tier: str = "laptop", fmt: str = "table", *, folder: str | None = None) -> str:
@@ -29,15 +34,15 @@ def show_task(name: str, tier: str = "laptop", fmt: str = "table", *, folder: st
     """
     tiers = load.load_tiers(name, folder)
     task = tiers[tier]
-    facts = _facts(task, {each: len(load.cells(at)) for each, at in tiers.items()})
+    facts = _facts(task) | {"cells": {each: len(load.cells(at)) for each, at in tiers.items()}}
     claims = [_claim_row(claim, task) for claim in task.claims]
     if fmt == "json":
         return json.dumps({**facts, "claims": claims}, indent=2, ensure_ascii=False, allow_nan=False)
     if fmt == "csv":
         return render(claims or _cell_rows(task), fmt)
-    pairs = {key: text_of(value) for key, value in facts.items() if value not in (None, "", [], {})}
+    pairs = _texts(facts)
     if fmt == "markdown":
-        items = [f"- **{key}**: {cell_of(text)}" for key, text in pairs.items() if key != "title"]
+        items = [f"- **{key}**: {cell_of(text.replace(NEXT, '; '))}" for key, text in pairs.items() if key != "title"]
         return "\n".join([f"# {task.title}", "", *items]) + (f"\n\n{render(claims, fmt)}" if claims else "")
     if fmt != "table":
         raise ValueError(f"unknown format {fmt!r}: choose {', '.join(FORMATS)}")
@@ -46,7 +51,18 @@ def show_task(name: str, tier: str = "laptop", fmt: str = "table", *, folder: st
     return "\n".join(lines) + "".join(_claim_text(row) for row in claims)
 
 
-def _facts(task: Task, counts: Mapping[str, int]) -> dict[str, Any]:
+def setup(task: Task) -> dict[str, str]:
+    """What the cells of a task are made of, in words; options that hold for all of them, then what a sweep changes."""
+    about = ("title", "id", "file", "paper", "note", "tier", "metrics")
+    return {key: text for key, text in _texts(_facts(task)).items() if key not in about}
+
+
+def _texts(facts: Mapping[str, Any]) -> dict[str, str]:
+    shown = {key: value for key, value in facts.items() if value not in (None, "", [], {})}
+    return {key: _labels_text(value) if key == "labels" else text_of(value) for key, value in shown.items()}
+
+
+def _facts(task: Task) -> dict[str, Any]:
     spec, paper = task.spec, task.paper
     axes = list(dict.fromkeys(axis for draft in task.drafts for axis in draft.coords))
     sweep = {axis: list({repr(d.coords[axis]): d.coords[axis] for d in task.drafts}.values()) for axis in axes}
@@ -58,12 +74,13 @@ def _facts(task: Task, counts: Mapping[str, int]) -> dict[str, Any]:
         "paper": f"arXiv {paper.arxiv}" + (f", {paper.where}" if paper.where else "") if paper else None,
         "note": paper.note if paper else None,
         "tier": task.tier,
-        **_sections(task, [] if arena else axes),
+        **_sections(task),
         "metrics": [_metric_text(metric) for metric in (task.drafts[0].sections["metrics"] if task.drafts else ())],
         "sweep": {} if arena else sweep,
+        "labels": {} if arena else {axis: found for axis in axes if (found := _labels(task, axis))},
         "leaderboard": {**arena.model_dump(exclude_none=True), "methods": sweep["method"]} if arena else None,
         "seeds": spec.seeds,
-        "cells": dict(counts),
+        "stream": spec.stream,
     }
 
 
@@ -76,24 +93,79 @@ def _cell_rows(task: Task) -> list[Row]:
     return rows
 
 
-def _sections(task: Task, axes: Sequence[str]) -> dict[str, Any]:
-    """What the file says of each section, with `swept` for what its sweep sets."""
-    spec = task.spec
-    shown: dict[str, Any] = {name: getattr(spec, name) for name in ("dataset", "model", "loss", "method")}
-    shown["stop"] = None if task.leaderboard else spec.stop.model_dump(exclude_none=True)
-    shown["precision"] = spec.precision
-    shown["bisect"] = spec.bisect.model_dump() if spec.bisect else None
-    for axis in axes:
-        head, *rest = axis.split(".")
-        if head in shown:
-            shown[head] = _swept(shown[head], rest)
-    return shown
+def _sections(task: Task) -> dict[str, Any]:
+    """What all cells have in common in each section, defaults filled in, with `swept` for what the sweep sets."""
+    spec, drafts = task.spec, [draft.sections for draft in task.drafts]
+    absent = set() if spec.method else {"method"}  # measured only, or an arena: its methods are listed there
+    absent |= {"stop"} if task.leaderboard else set()
+    absent |= {"record"} if all(sections["stop"]["steps"] == 0 for sections in drafts) else set()
+    shown = {name: _common([sections[name] for sections in drafts]) for name in SECTIONS if name not in absent}
+    if spec.bisect:
+        *path, last = spec.bisect.along.split(".")
+        _at(shown, path)[last] = "bisected"
+    if task.leaderboard:  # a method's steps between records depend on its batch
+        shown["record"] = {"every": f"{spec.record.every} epochs"} if spec.record.every else None
+    return {name: _given(value) for name, value in shown.items()}
 
 
-def _swept(value: Any, path: Sequence[str]) -> Any:
-    if not path or not isinstance(value, Mapping):
-        return "swept"
-    return {**value, path[0]: _swept(value.get(path[0]), path[1:])}
+def _at(value: Any, path: Sequence[str]) -> Any:
+    return functools.reduce(lambda inner, key: inner[key], path, value)
+
+
+def _common(values: Sequence[Any]) -> Any:
+    """What several values of a section share: one value, or the mapping of the options that all of them have."""
+    if not all(isinstance(value, Mapping) for value in values):
+        return values[0] if all(value == values[0] for value in values) else SWEPT
+    keys = [key for key in values[0] if all(key in value for value in values)]
+    return {key: _common([value[key] for value in values]) for key in keys} if keys else SWEPT
+
+
+def _given(value: Any) -> Any:
+    """A section without the options that are not set."""
+    if not isinstance(value, Mapping):
+        return value
+    return {key: _given(inner) for key, inner in value.items() if inner is not None}
+
+
+def _labels(task: Task, axis: str) -> dict[str, dict[str, Any]]:
+    """By label of an axis, the options in which its values differ; nothing for an axis without labels."""
+    head, *path = axis.split(".")
+    found: dict[Any, list[Any]] = {}
+    for draft in task.drafts:
+        found.setdefault(draft.coords[axis], []).append(_at(draft.sections[head], path))
+    if not any(isinstance(coord, str) and coord != values[0] for coord, values in found.items()):
+        return {}
+    options = {str(coord): dict(_options(_common(values), axis.split(".")[-1])) for coord, values in found.items()}
+    names = dict.fromkeys(name for each in options.values() for name in each)
+    differ = [name for name in names if len({repr(each.get(name, SWEPT)) for each in options.values()}) > 1]
+    if not differ:
+        return {}
+    return {
+        label: {name: each[name] for name in differ if each.get(name, SWEPT) != SWEPT}
+        for label, each in options.items()
+    }
+
+
+def _options(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """A value under its name, or its options under their paths: `init.output`."""
+    if not isinstance(value, Mapping):
+        yield name, value
+        return
+    for key, inner in value.items():
+        for path, option in _options(inner, ""):
+            yield ".".join(filter(None, (key, path))), option
+
+
+def _labels_text(axes: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    return NEXT.join(
+        f'{axis} "{label}": ' + ", ".join(f"{name}={_option_text(value)}" for name, value in options.items())
+        for axis, labels in axes.items()
+        for label, options in labels.items()
+    )
+
+
+def _option_text(value: Any) -> str:
+    return "none" if value is None else text_of([value])
 
 
 def _metric_text(metric: Mapping[str, Any]) -> str:

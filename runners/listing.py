@@ -14,6 +14,13 @@ from ..tasks import catalog, registry
 from ..tasks.headlines import headline
 from .rows import FORMATS, Row, cell_of, render, text_of
 
+BOUNDS = {
+    "tolerance": "the largest residual, as a share of the value, with which a run is evidence",
+    "margin": "the share of its size by which it may differ between two commits as if it had not moved",
+    "negligible": "the amount, in its unit, by which it may differ beside that",
+}
+"""What the numbers of a metric's entry bound."""
+
 KINDS = {
     "datasets": "dataset", "models": "model", "losses": "loss", "methods": "method", "metrics": "metric",
     "claims": "claim",
@@ -112,6 +119,7 @@ def show_component(entry: registry.Entry, fmt: str = "table") -> str:
     if fmt not in FORMATS:
         raise ValueError(f"unknown format {fmt!r}: choose {', '.join(FORMATS)}")
     pairs = {key: "\n".join(map(text_of, value)) if key == "grid" else text_of(value) for key, value in facts.items()}
+    pairs |= {key: f"{facts[key]:g}: {says}" for key, says in BOUNDS.items() if key in facts}
     table = render(rows, fmt) if rows else "no options"
     if fmt == "markdown":
         items = [f"- **{key}**: {cell_of(text)}" for key, text in pairs.items() if key != "name"]
@@ -125,7 +133,7 @@ def _facts(entry: registry.Entry) -> dict[str, Any]:
     facts: dict[str, Any] = {"name": entry.name, "kind": entry.kind, "summary": entry.summary, "source": entry.source}
     if isinstance(entry, registry.MetricEntry):
         facts |= {"definition": entry.definition, "unit": entry.unit, "direction": entry.direction}
-        facts |= {"margin": entry.margin} | ({"negligible": entry.negligible} if entry.negligible else {})
+        facts |= {key: value for key in BOUNDS if (value := getattr(entry, key)) is not None}
         facts |= {"cost": entry.cost} | {key: list(getattr(entry, key)) for key in ("at", "needs", "requires")}
     if isinstance(entry, registry.MethodEntry):
         facts["grid"] = list(entry.grid)

@@ -134,9 +134,9 @@ class TimeRatio:
 
 
 def time_ratio(pairs: Iterable[tuple[Run, Run]]) -> TimeRatio | None:
-    """The pair whose ratio of times per step is the median, or of two such pairs the geometric mean; None without times.
+    """The pair whose ratio of times per step is the median, or the geometric mean of two such; None without times.
 
-    Medians of both sides apart would not say it: they may be of different cells, and move the other way.
+    Medians of both sides apart would not do: they may be of different cells, and move the other way.
     """
     times = [(a, b) for a, b in pairs if a.seconds.get("run", 0) > 0 and b.seconds.get("run", 0) > 0]
     if not times:

@@ -8,13 +8,12 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..tasks import registry
-from . import provenance, tables
+from . import describe, provenance, tables
 from .figure_style import palette
 from .inline_svg import inline_svg
 from .page_boards import arena_board, claim_row, overview, papers
@@ -61,19 +60,21 @@ def context(report: Report) -> dict[str, Any]:
     tasks = [_task(item, anchors[item.task.id], names) for item in report.tasks]
     claims = {(item["id"], claim["claim"]): claim["anchor"] for item in tasks for claim in item["claims"]}
     runs = [run for item in report.tasks for run in item.runs]
+    idle = {item.task.id for item in report.tasks if not item.runs}
     return {
         "tier": report.tier,
-        "counts": verdict_counts(report.verdicts),
+        "counts": verdict_counts(verdict for verdict in report.verdicts if verdict.task not in idle),
+        "waiting": sum(verdict.task in idle for verdict in report.verdicts),
         "overview": overview(report.arenas),
         "arenas": [arena_board(arena, anchors[arena.task]) for arena in report.arenas],
-        "papers": papers(report.verdicts, anchors, claims),
+        "papers": papers(report.verdicts, anchors, claims, idle),
         "tasks": tasks,
         "stale": sum(run.code != report.code for run in runs),
         "origin": origin(runs),
         "palette": palette(),
         "data": {
             "leaderboard": packed(*_table([tables.flat(arena, row) for arena in report.arenas for row in arena.rows])),
-            "claims": packed(*_table([asdict(verdict) for verdict in report.verdicts])),
+            "claims": packed(*_table([tables.record(verdict) for verdict in report.verdicts])),
             **{item["key"]: packed(*item["data"]) for item in tasks},
             **{chart["key"]: packed(*chart["data"]) for item in tasks for chart in [*item["charts"], *item["curves"]]},
         },
@@ -102,6 +103,7 @@ def _task(item: TaskReport, anchor: str, names: Names) -> dict[str, Any]:
     charts = [_chart(chart, item.source, names.new(f"{anchor}-{chart.kind}")) for chart in item.charts]
     curves = [chart for chart in charts if chart["kind"] == "curves"]
     paper = task.paper
+    idle: dict[str, Any] = {} if item.runs else {"verdict": "not run", "notes": ""}
     return {
         "id": task.id,
         "anchor": anchor,
@@ -110,7 +112,7 @@ def _task(item: TaskReport, anchor: str, names: Names) -> dict[str, Any]:
         "paper": paper.arxiv if paper else "",
         "where": (paper.where or "") if paper else "",
         "note": (paper.note or "") if paper else "",
-        "claims": [{**claim_row(v), "anchor": names.new(f"{anchor}:{v.claim}")} for v in item.verdicts],
+        "claims": [{**claim_row(v), **idle, "anchor": names.new(f"{anchor}:{v.claim}")} for v in item.verdicts],
         "counts": verdict_counts(item.verdicts),
         "arena": task.leaderboard is not None,
         "charts": [chart for chart in charts if chart["kind"] != "curves"],
@@ -121,6 +123,7 @@ def _task(item: TaskReport, anchor: str, names: Names) -> dict[str, Any]:
         "statuses": _counted(run.status.replace("_", " ") for run in item.runs if run.status != "ok"),
         "outcomes": _counted(run.outcome for run in item.runs if run.outcome),
         "metrics": _metrics(item),
+        "setup": describe.setup(task),
         "source": item.source,
         "data": runs_table(item.runs),
     }

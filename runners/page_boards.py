@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -12,7 +13,6 @@ from .arenas import Arena, Row
 from .papers import heading
 from .plots import interval_places, position
 from .verdicts import Verdict
-from .words import interval
 
 STRIP = 120  # width of the small interval beside a number
 STRIP_REACH = 1.0  # widths of the accepted region shown on either side of it
@@ -22,7 +22,8 @@ STRIP_REACH = 1.0  # widths of the accepted region shown on either side of it
 
 
 def overview(arenas: Sequence[Arena]) -> dict[str, Any] | None:
-    """Rank sets of every method on every arena; None below two arenas."""
+    """Rank sets of every method on every arena where something was run; None below two of them."""
+    arenas = [arena for arena in arenas if not idle_arena(arena)]
     if len(arenas) < 2:
         return None
     found = {(arena.task, row.method): row for arena in arenas for row in arena.rows}
@@ -32,6 +33,11 @@ def overview(arenas: Sequence[Arena]) -> dict[str, Any] | None:
         for name in methods
     ]
     return {"arenas": [arena.task for arena in arenas], "rows": rows}
+
+
+def idle_arena(arena: Arena) -> bool:
+    """Whether none of its methods was run."""
+    return all(row.state == "not run" for row in arena.rows)
 
 
 def _overview_cell(arena: Arena, row: Row | None) -> dict[str, Any]:
@@ -74,6 +80,7 @@ def arena_board(arena: Arena, anchor: str) -> dict[str, Any]:
         "goal": goal,
         "columns": [(column.title, column.right, column.title in sorts) for column in tables.ARENA_COLUMNS],
         "rows": rows,
+        "idle": idle_arena(arena),
         "note": [line if k == 0 else provenance.without_path(line) for k, line in enumerate(note)],
     }
 
@@ -109,17 +116,27 @@ def _score_strip(row: Row, scale: Any) -> dict[str, Any] | None:
 
 
 def papers(
-    verdicts: Sequence[Verdict], anchors: Mapping[str, str], claims: Mapping[tuple[str, str], str]
+    verdicts: Sequence[Verdict],
+    anchors: Mapping[str, str],
+    claims: Mapping[tuple[str, str], str],
+    idle: Collection[str] = (),
 ) -> list[dict[str, Any]]:
-    """The claims of every paper, those without one last; `anchors`, `claims`: where tasks and claims are explained."""
+    """The claims of every paper, those without one last; `anchors`, `claims`: where tasks and claims are explained.
+
+    Tasks in `idle`, of which nothing was run, are only named, with how many claims and controls they have.
+    """
     ordered = sorted(verdicts, key=lambda v: (not v.paper, v.paper))
     found = []
-    for paper, group in groupby(ordered, key=lambda v: v.paper):
+    for paper, of_paper in groupby(ordered, key=lambda v: v.paper):
+        group = list(of_paper)
         rows = [
             {**claim_row(v), "anchor": anchors[v.task], "link": claims.get((v.task, v.claim), anchors[v.task])}
             for v in group
+            if v.task not in idle
         ]
-        found.append({"paper": paper, "title": heading(paper), "rows": rows})
+        counts = Counter(v.task for v in group if v.task in idle)
+        waiting = [{"task": task, "anchor": anchors[task], "claims": n} for task, n in counts.items()]
+        found.append({"paper": paper, "title": heading(paper), "rows": rows, "waiting": waiting})
     return found
 
 
@@ -136,7 +153,7 @@ def claim_row(verdict: Verdict) -> dict[str, Any]:
         "metric": verdict.metric,
         "control": verdict.control,
         "verdict": verdict.verdict,
-        "measured": interval(verdict.value, verdict.low, verdict.high),
+        "measured": tables.measured(verdict).replace("\u00a0", " "),
         "value": verdict.value,
         "region": verdict.region,
         "seeds": verdict.seeds,

@@ -15,7 +15,7 @@ PAPERS = {
 
 
 def heading(arxiv: str) -> str:
-    """`arXiv 2205.11787: title`; without the title where it is not known, and a word for claims without a paper."""
+    """`arXiv 2205.11787: title`; without the title where it is not known, and a word for tasks without a paper."""
     if not arxiv:
-        return "Observations of the suite"
+        return "Tasks without a paper"
     return f"arXiv {arxiv}: {PAPERS[arxiv]}" if arxiv in PAPERS else f"arXiv {arxiv}"

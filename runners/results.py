@@ -3,8 +3,9 @@
     <root>/tangentbench.json                                  marks the folder as ours
     <root>/<cell digest>/<code digest>/<seed>/run.json        what was asked, how it ended, scalars
     <root>/<cell digest>/<code digest>/<seed>/arrays.npz      curves and spectra, where there are any
+    <root>/<cell digest>/<code digest>/tier-<name>            empty: the cell's runs are this tier's, too
 
-Both files are written under a temporary name in the same folder, flushed to disk and renamed, the arrays first.
+The files of a run are written under a temporary name in the same folder, flushed to disk and renamed, the arrays first.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Cell", "CorruptRun", "Lookup", "Run", "Store", "StoreError"]
 
 MARKER = "tangentbench.json"
+TIER_MARK = "tier-"
+"""How the empty files are called that say which tiers share a cell's runs."""
 
 
 class StoreError(Exception):
@@ -119,6 +122,24 @@ class Store:
             raise StoreError(f"cannot write to {self.root}: another process holds its lock for a minute") from error
         except OSError as error:
             raise StoreError(f"cannot write the run in {folder}: {_why(error)}") from error
+
+    def mark(self, digest: str, code: str, tier: str) -> None:
+        """Note that the stored runs of a cell and code are of this tier, whatever tier they were computed for.
+
+        Where the folder cannot be written nothing is noted: boards do not need it.
+        """
+        path = self.root / digest / code / f"{TIER_MARK}{tier}"
+        with suppress(OSError):
+            if not path.exists():
+                path.touch()
+
+    def tiers(self, digest: str, code: str) -> list[str]:
+        """Tiers that were noted for the runs of a cell and code; none where all are of the one that they name."""
+        try:
+            names = os.listdir(self.root / digest / code)
+        except OSError:
+            return []
+        return sorted(name.removeprefix(TIER_MARK) for name in names if name.startswith(TIER_MARK))
 
     def arrays(self, run: Run) -> dict[str, np.ndarray]:
         """The arrays of a run; empty where it has none, or (with a `CorruptRun` warning) where they are damaged."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -44,12 +45,17 @@ def _table(names: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
 
 
 def text_of(value: Any) -> str:
-    """A value as it would stand in a task file, without the outer braces."""
+    """A value as it would stand in a task file, without the outer braces or quotes."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_inner(item)}" for key, item in value.items())
+        return ", ".join(f"{_quoted(str(key))}: {_inner(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_inner, value))
-    return _inner(value)
+    return value if isinstance(value, str) else _inner(value)
+
+
+def _quoted(text: str) -> str:
+    """Text within a list or mapping: in quotes where it would not be read as one value."""
+    return json.dumps(text, ensure_ascii=False) if re.search(r"[,\[\]{}\"]|: |:$", text) else text
 
 
 def _inner(value: Any) -> str:
@@ -59,7 +65,7 @@ def _inner(value: Any) -> str:
         return "[" + text_of(value) + "]"
     if value is None:
         return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else _quoted(str(value))
 
 
 def cell_of(text: str) -> str:

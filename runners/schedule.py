@@ -27,16 +27,30 @@ FINISHED = ("ok", "error", "timeout", "out_of_memory")  # `interrupted` and `ski
 
 def missing(cells: Iterable[Cell], store: Store, code: str, *, fresh: bool = False) -> list[Lane]:
     """The (cell, seed) pairs without a finished run, each distinct run once."""
+    lanes = _distinct(cells)
+    return lanes if fresh else _unfinished(lanes, store, code)
+
+
+def _distinct(cells: Iterable[Cell]) -> list[Lane]:
     lanes: dict[tuple[str, int], Lane] = {}
     for cell in cells:
         for seed in cell.seeds:
             lanes.setdefault((cell.digest, seed), (cell, seed))
-    return list(lanes.values()) if fresh else _unfinished(lanes.values(), store, code)
+    return list(lanes.values())
 
 
-def _unfinished(lanes: Iterable[Lane], store: Store, code: str) -> list[Lane]:
-    runs = ((lane, store.read(lane[0].digest, code, lane[1])) for lane in lanes)
-    return [lane for lane, run in runs if run is None or run.status not in FINISHED]
+def _unfinished(lanes: Iterable[Lane], store: Store, code: str, tier: str | None = None) -> list[Lane]:
+    """The lanes without a finished run; a cell whose runs another tier made is noted as being of both."""
+    left = []
+    for lane in lanes:
+        cell, seed = lane
+        run = store.read(cell.digest, code, seed)
+        if run is None or run.status not in FINISHED:
+            left.append(lane)
+        elif tier not in (None, run.tier):
+            for name in (run.tier, tier):  # its own too: with --fresh it may be computed again, for the other
+                store.mark(cell.digest, code, name)
+    return left
 
 
 def jobs_of(lanes: Sequence[Lane]) -> list[Job]:
@@ -77,7 +91,9 @@ def execute(
         StoreError: the results folder cannot be written.
         KeyboardInterrupt: after the rows of the running batches were written as `interrupted`.
     """
-    work = jobs_of(missing(cells, store, code, fresh=fresh))
+    asked = _distinct(cells)
+    left = _unfinished(asked, store, code, tier)
+    work = jobs_of(asked if fresh else left)
     context = Context(store, code, tier, provenance.provenance(list(argv)), notify)
     if not work:
         return 0
@@ -128,7 +144,7 @@ def _run_job(job: Job, context: Context, worker: Worker, stop: threading.Event, 
             if held:
                 lanes = job.lanes
                 if not fresh:  # another process may have finished some of it since the plan was made
-                    lanes = tuple(_unfinished(lanes, context.store, context.code))
+                    lanes = tuple(_unfinished(lanes, context.store, context.code, context.tier))
                 if lanes:
                     run_job(dataclasses.replace(job, lanes=lanes), context, worker, stop)
                 return len(lanes)

@@ -15,7 +15,7 @@ from .results import Cell, Run, Store, StoreError, modified
 
 @dataclass(frozen=True)
 class Side:
-    """The runs of one code at one tier, and the store that they lie in."""
+    """The runs of one code at one tier, and the store that they lie in; a run may be of several tiers."""
 
     name: str
     store: Store
@@ -74,11 +74,12 @@ def resolve(name: str, results: str | Path, tier: str | None = None) -> Side:
 
 def _side(name: str, store: Store, code: str, found: Iterable[Run], tier: str | None) -> Side:
     runs = tuple(found)
-    tiers = sorted({run.tier for run in runs})
+    of = {digest: set(store.tiers(digest, code)) for digest in {run.digest for run in runs}}
+    tiers = sorted({run.tier for run in runs}.union(*of.values()))
     if tier is None and len(tiers) > 1:
         raise StoreError(f"{name} has runs at {' and '.join(tiers)}; choose one with --tier")
     chosen = tier or "".join(tiers)
-    kept = tuple(run for run in runs if run.tier == chosen)
+    kept = tuple(run for run in runs if chosen in {run.tier, *of[run.digest]})
     if not kept:
         there = f"; it has {' and '.join(tiers)}" if tiers else ""
         raise StoreError(f"{name} has no runs{f' at tier {tier}' if tier else ''}{there}")
@@ -118,7 +119,8 @@ def _code_of_commit(store: Store, revision: str, tier: str | None) -> str:
     for code in sorted(codes):
         for run in store.runs(code):
             package: dict[str, Any] = run.provenance.get("package") or {}
-            if str(package.get("commit") or "").startswith(wanted) and tier in (None, run.tier):
+            named = str(package.get("commit") or "").startswith(wanted)
+            if named and tier in (None, run.tier, *store.tiers(run.digest, code)):
                 if not package.get("dirty"):
                     return code
                 changed = True

@@ -31,6 +31,7 @@ COLOURS = {
     "not rejected": "bold red",
     "undecided": "yellow",
 }
+QUANTITIES = {"exponent": "slope", "monotone": "tau", "outcome": "share", "boundary": "boundary"}
 
 Record = Mapping[str, Any]
 
@@ -107,10 +108,10 @@ def claims_table(
 ) -> str:
     """The claims of every paper under its title, and how many of them hold."""
     if fmt == "json":
-        document = {"claims": [asdict(v) for v in verdicts], "counts": verdict_counts(verdicts)}
+        document = {"claims": [record(v) for v in verdicts], "counts": verdict_counts(verdicts)}
         return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
     if fmt == "csv":
-        return _csv([asdict(verdict) for verdict in verdicts])
+        return _csv([record(verdict) for verdict in verdicts])
     # claims without a paper last
     ordered = sorted(verdicts, key=lambda v: (not v.paper, v.paper))
     groups = [Group(heading(paper), list(rows)) for paper, rows in groupby(ordered, key=lambda v: v.paper)]
@@ -142,11 +143,12 @@ def arena_note(arena: Arena) -> str:
     if any(row.stale for row in arena.rows):
         notes.append("†: from other code than the current")
     lines = ["; ".join(notes)]
+    happened: dict[str, list[str]] = {}
     for row in arena.rows:
         remarks = [f"{n} {name.replace('_', ' ')}" for name, n in row.failures] + ([row.detail] if row.detail else [])
         if remarks:
-            lines.append(f"{row.method}: {', '.join(remarks)}")
-    return "\n".join(lines)
+            happened.setdefault(", ".join(remarks), []).append(row.method)
+    return "\n".join([*lines, *(f"{', '.join(methods)}: {text}" for text, methods in happened.items())])
 
 
 def rank(pair: tuple[Arena, Row]) -> str:
@@ -208,6 +210,24 @@ def _claim(verdict: Verdict) -> str:
     return "\n".join([name, " ".join(words)]) if words else name
 
 
+def quantity(verdict: Verdict) -> str:
+    """What the measured number is, in a word; empty for a threshold, whose number is the metric itself."""
+    if verdict.kind == "contrast":
+        return "ratio" if verdict.scale == "log" else "difference"
+    return QUANTITIES.get(verdict.kind, "")
+
+
+def measured(verdict: Verdict) -> str:
+    """`slope -0.479 [-0.496, -0.462]`, broken before the interval only."""
+    text = _measured(verdict.value, verdict.low, verdict.high)
+    return "\u00a0".join(filter(None, (quantity(verdict), text))) if verdict.value is not None else text
+
+
+def record(verdict: Verdict) -> dict[str, Any]:
+    """Every field of a verdict, unrounded, and what its number is."""
+    return {**asdict(verdict), "quantity": quantity(verdict)}
+
+
 def _used(verdict: Verdict) -> str:
     return f"{verdict.seeds}" + ("†" if verdict.stale else "")
 
@@ -215,7 +235,7 @@ def _used(verdict: Verdict) -> str:
 CLAIM_COLUMNS = (
     Column("claim", _claim, keep=False, least=28),
     Column("verdict", lambda v: v.verdict, keep=False, least=0, style=lambda v: COLOURS[v.verdict]),
-    Column("measured", lambda v: _measured(v.value, v.low, v.high), keep=False, least=0),
+    Column("measured", measured, keep=False, least=0),
     Column("expected", lambda v: v.region, keep=False, least=13),
     Column("seeds", _used, right=True),
 )

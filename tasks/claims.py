@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from . import registry
 from .document import Node
 from .options import Options
-from .problem import did_you_mean
+from .problem import counted, did_you_mean
 from .report import Report, describe
 from .spec import Claim
 from .sweep import is_number
@@ -72,9 +72,10 @@ class _Reader:
         for value in values:
             if _equal(value, wanted):
                 return (value,)
-        what = describe(item)
-        hint = did_you_mean(wanted, map(str, values)) if isinstance(wanted, str) else ""
-        self.places.add(item, f"'{axis}' never has the value {what}", hint or _listed(values))
+        what = f"'{wanted}'" if isinstance(wanted, str) else describe(item)
+        listed = _listed(values)
+        hint = did_you_mean(wanted, map(str, values), otherwise=listed) if isinstance(wanted, str) else listed
+        self.places.add(item, f"'{axis}' never has the value {what}", hint)
         return None
 
     def select(self, where: Mapping[str, Sequence[Any]]) -> Coords:
@@ -112,7 +113,7 @@ class _Reader:
             message = f"the claim selects {len(found)} cells for {len(here)} values of {axis}, must be one each"
             self.places.add(node, message, self._narrow(found, where, axis))
         elif len(here) < least:
-            what = f"{len(here)} points along {axis}; at least {least} are needed"
+            what = f"{counted(len(here), 'point')} along {axis}; at least {least} are needed"
             self.places.add(along, what, f"add values to the axis in `sweep`, or to `where` if that narrows {axis}")
         elif least > 2 and min(here) <= 0:
             self.places.add(along, f"{axis} has values that are not positive: it has no logarithm")

@@ -19,7 +19,7 @@ from .cells import Draft, SeedError, build, seeds_of, tune_seeds
 from .claim_options import LEAST_SEEDS
 from .document import Node, read
 from .merge import DEFAULT_TIER, merge, without
-from .problem import Problem, TaskFileError, did_you_mean
+from .problem import Problem, TaskFileError, counted, did_you_mean
 from .registry import UnknownName
 from .report import Report, describe
 from .resolve import Resolver
@@ -270,7 +270,9 @@ def _enough_seeds(merged: Node, spec: TaskSpec, report: Report) -> None:
     count = spec.seeds if isinstance(spec.seeds, int) else len(spec.seeds)
     if count < LEAST_SEEDS:
         place = merged.get("seeds") or merged.place(("claims",), key=True)
-        report.add(place, f"{count} seeds decide no claim; at least {LEAST_SEEDS} are needed", "write seeds: 8")
+        decide = "decides" if count == 1 else "decide"
+        what = f"{counted(count, 'seed')} {decide} no claim; at least {LEAST_SEEDS} are needed"
+        report.add(place, what, "write seeds: 8")
 
 
 # -- cells ------------------------------------------------------------------------------------------------------------

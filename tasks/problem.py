@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+LEAST_PART = 4  # characters from which a word is looked for within others
+
 
 @dataclass(frozen=True, order=True)
 class Problem:
@@ -38,16 +40,26 @@ class TaskFileError(Exception):
 
 
 def did_you_mean(word: str, known: Iterable[str], *, otherwise: str = "") -> str:
-    """``did you mean 'x'?`` for the closest known words; else ``otherwise``, else the known words when they are few."""
+    """``did you mean 'x'?`` for the closest known words, of any case; else for the one or two that contain it; else
+    ``otherwise``, else the known words when they are few."""
     known = list(known)
-    close = difflib.get_close_matches(word, known, n=2, cutoff=0.6)
+    folded = {other.casefold(): other for other in known}
+    word = word.casefold()
+    close = difflib.get_close_matches(word, folded, n=2, cutoff=0.6)
     if len(close) > 1 and _closeness(word, close[0]) > _closeness(word, close[1]) + 0.1:
         close = close[:1]
+    within = [other for other in folded if len(word) >= LEAST_PART and word in other]
+    close = close or (within if len(within) <= 2 else [])
     if close:
-        return "did you mean " + " or ".join(f"'{w}'" for w in close) + "?"
+        return "did you mean " + " or ".join(f"'{folded[w]}'" for w in close) + "?"
     if otherwise:
         return otherwise
     return f"known: {', '.join(known)}" if 0 < len(known) <= 16 else ""
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 seed`, `2 seeds`."""
+    return f"{number} {thing}" + ("" if number == 1 else "s")
 
 
 def _closeness(word: str, other: str) -> float:

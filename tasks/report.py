@@ -13,7 +13,7 @@ from .document import Keys, Mark, Node, marks
 from .entry import COMPONENTS
 from .option_docs import keys, owners, sentence
 from .problem import Problem, TaskFileError, did_you_mean
-from .suggestions import FORMS, helps, retype, spelt, wrapped
+from .suggestions import EXAMPLES, FORMS, SYNONYMS, helps, retype, spelt, wrapped
 
 Model = TypeVar("Model", bound=BaseModel)
 Place = Node | Mark
@@ -94,7 +94,8 @@ def _mistakes(error: ValidationError, root: Node, schema: type[BaseModel]) -> It
         node = root.at(path) or root
         if kind == "missing":
             key = str(loc[-1])
-            says = sentence(schema, inner, key)
+            example = f"write {EXAMPLES[key]}" if key in EXAMPLES and not path else ""
+            says = ": ".join(filter(None, (example, sentence(schema, inner, key))))
             yield _Mistake((*path, key), node.mark, f"missing key '{key}'", says, key=key)
         elif kind == "extra_forbidden":
             key = str(loc[-1])
@@ -132,6 +133,8 @@ def _at_value(kind: str, context: dict[str, Any], fallback: str, path: Keys, nod
         choices = re.findall(r"'([^']*)'", context["expected"])
         hint = did_you_mean(str(node.value), choices) if isinstance(node.value, str) else retype("text", node)
         hint = "" if hint.startswith("known") else hint  # the message names them all
+        meant = SYNONYMS.get(str(node.value))
+        hint = f"write {meant}" if meant in choices else hint
         return _Mistake(path, node.mark, f"{name}: ", hint, context["expected"], got)
     if kind in EXPECTED:
         return _Mistake(path, node.mark, f"{name}: ", retype(EXPECTED[kind], node), EXPECTED[kind], got)

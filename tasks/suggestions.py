@@ -13,6 +13,11 @@ FORMS = {
     r"^\d{4}\.\d{4,5}$": "the number of a paper on arXiv, such as '2306.04815'",
     "^[a-z][a-z0-9_]*$": "small letters, digits and underscores, a letter first",
 }
+SYNONYMS = {"silu": "swish", "linear": "identity"}
+"""Other names of a choice."""
+EXAMPLES = {"version": "version: 1", "stream": "stream: 1"}
+"""What to write for a key that only has to be there."""
+NUMBER = r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?"
 TRUTH = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
@@ -26,8 +31,10 @@ def retype(expected: str, node: Node) -> str:
     if expected in ("a number", "a whole number"):
         if isinstance(value, float) and value.is_integer():
             return f"write {int(value)}"
-        if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?", value):
+        if isinstance(value, str) and re.fullmatch(NUMBER, value):
             return "remove the quotes"
+        if isinstance(value, str) and (rate := re.fullmatch(rf"({NUMBER})\s*critical", value)):
+            return f"write {{critical: {rate[1]}}}"
     if expected == "a list" and isinstance(value, (str, int, float)) and not isinstance(value, bool):
         return _listed(node)
     if expected == "text" and isinstance(value, (dict, list)) and len(value) == 1:

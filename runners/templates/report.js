@@ -64,7 +64,8 @@ function applyFilters(name) {
     for (const group of all("tr.group", body)) group.hidden = rows.every((row) => row.hidden);
   }
   for (const output of all(`[data-count="${name}"]`)) {
-    output.textContent = shown === total ? `${total} rows` : `${shown} of ${total} rows`;
+    const rows = total === 1 ? "row" : "rows";
+    output.textContent = shown === total ? `${total} ${rows}` : `${shown} of ${total} ${rows}`;
   }
 }
 

@@ -15,7 +15,6 @@ from jaxtyping import Float, Int
 from . import rules
 
 Curve = Float[np.ndarray, "t"]
-LEAST_FACTOR = 0.01  # of the decay that a step promises: less would mean a rate of almost 1/mu
 
 
 @dataclass(frozen=True)
@@ -194,10 +193,9 @@ def decay_violation(series: Series) -> float | None:
     mu is the smallest recorded `pl_constant`, |grad L|^2/(2 L). Where eta is at most 1/beta, beta the largest curvature
     on the way, each step takes at least eta |grad L|^2/2 >= eta mu L from the loss, so that the ratio is at most 1
     (arXiv 2209.15106 for gradient descent). The root changes nothing about that, and keeps apart runs that violate the
-    bound by a little at each of many steps from those that leave it at once. Where eta mu >= 1, beyond any 1/beta, the
-    bound is no loss at all: a factor counts as at least `LEAST_FACTOR`, and a loss that left the finite numbers as the
-    last of them. `None` for a run without a step, or with mu = 0. Needs the curve `pl_constant`, and the loss of every
-    step.
+    bound by a little at each of many steps from those that leave it at once. `None` where the bound is no loss, as some
+    eta mu >= 1, for a run without a step, with mu = 0, or with a loss that is not finite (the outcome says so). Needs
+    the curve `pl_constant`, and the loss of every step.
 
     Raises:
         ValueError: the curve is missing, or the training loss was not recorded at every step.
@@ -206,12 +204,11 @@ def decay_violation(series: Series) -> float | None:
     if len(series.loss) != series.steps[-1] + 1:
         raise ValueError("decay_violation needs the training loss of every step, which mini-batch methods do not keep")
     mu = np.min(constants[np.isfinite(constants)], initial=np.inf)
-    if len(series.learning_rate) == 0 or not 0 < mu < np.inf:
+    decay = 1 - series.learning_rate * mu
+    if len(decay) == 0 or not 0 < mu < np.inf or np.min(decay) <= 0 or not np.all(np.isfinite(series.loss)):
         return None
-    loss = np.where(np.isfinite(series.loss), series.loss, np.finfo(np.float32).max)
-    promised = np.cumsum(np.log(np.maximum(1 - series.learning_rate * mu, LEAST_FACTOR)))
     with np.errstate(divide="ignore"):  # a loss of 0 violates nothing
-        excess = np.log(loss[1:]) - np.log(loss[0]) - promised
+        excess = np.log(series.loss[1:]) - np.log(series.loss[0]) - np.cumsum(np.log(decay))
     return finite(np.exp(np.max(excess / series.steps[1:])))
 
 

@@ -57,6 +57,14 @@ def test_only_what_is_asked_for_goes(store):
     assert not cleaning.parts(str(store.root))[2].paths and count(store, "c0de") == mine
 
 
+def test_marks_of_tiers_keep_no_folder_and_stay_beside_runs(store):
+    for cell, code in ((cells()[0], "c0de"), (cells()[0], "0ther"), (cells()[1], "0ther")):
+        store.mark(cell.digest, code, "laptop")
+    assert cli.main(["clean", "--stale", "--results", str(store.root)]) == 0
+    first = cells()[0].digest
+    assert store.digests() == [first] and store.codes(first) == ["c0de"] and store.tiers(first, "c0de") == ["laptop"]
+
+
 @pytest.mark.parametrize(
     "changed", [{"device": "NVIDIA H100"}, {"xla_flags": "--xla_cpu_x=1"}, {"versions": {"jax": "0.9"}}]
 )

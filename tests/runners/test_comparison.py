@@ -5,6 +5,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ import pandas
 import pytest
 
 from tangentbench import runners
-from tangentbench.runners import cli, compare_tables, comparison, noise, sides, tables
+from tangentbench.runners import cli, compare_tables, comparison, noise, schedule, sides, tables
 from tangentbench.runners.results import Store, StoreError
 from tangentbench.tasks import load
 
@@ -234,6 +235,16 @@ def test_a_changed_task_is_not_compared_and_a_further_metric_is_no_change(compar
     assert (row.verdict, row.note) == ("incomparable", "the task changed: version")
 
 
+def test_a_task_whose_cells_all_changed_is_named(compared):
+    found = compared(now=cells(version=2))
+    rows = [row for row in found.rows if row.kind == "cell"]
+    assert [row.verdict for row in rows] == ["incomparable"] * 2 and not verdicts(found) and not found.regressed
+    assert "cells that mean something else now are not compared: family/task" in found.notes
+    for fmt in ("table", "markdown"):
+        text = compare_tables.text(found, fmt)
+        assert "not compared" in text and "the task changed: version" in text and "what moved" not in text
+
+
 def test_a_further_metric_changes_no_task(compared):
     more = {"name": "train_loss", "label": "train_loss", "at": "end"}
     found = compared(scaled(test_loss=1.1), now=cells(metrics=[*METRICS, more]))
@@ -362,7 +373,37 @@ def test_times_are_judged_against_their_noise(compared, tmp_path, factor, deviat
 def test_more_steps_are_no_slower_kernel(compared, tmp_path):
     noisy(tmp_path / "a", 0.01)
     longer = compared(lambda cell, seed: {"seconds": {"run": 0.4}, "steps": 20})
-    assert only(longer, "speed").verdict == "equivalent"
+    row = only(longer, "speed")
+    assert row.verdict == "equivalent" and (row.metric, row.before, row.after) == (
+        "seconds per step", pytest.approx(0.02), pytest.approx(0.02),
+    )  # fmt: skip
+    text = compare_tables.text(longer)
+    assert "speed · time per step" in text and text.count("20.0 ms/step") == 2
+
+
+def test_times_say_what_their_change_says(compared):
+    """The medians of both sides apart, 1 s before and 0.5 s after, would be of different cells."""
+    times = {0.1: (0.1, 0.2), 0.2: (1.0, 1.5), 0.3: (9.0, 0.5)}
+
+    def ran(side):
+        def values(cell, seed):
+            return {"seconds": {"run": times[cell.method["rate"]][side]}}
+
+        return values
+
+    row = only(compared(ran(1), before=ran(0), asked=cells(times)), "speed")
+    assert row.after / row.before - 1 == pytest.approx(row.change) and row.change == pytest.approx(0.5)
+
+
+def test_of_an_even_number_of_cells_the_middle_two_count(compared):
+    row = only(compared(lambda c, s: {"seconds": {"run": 0.2 * (4 if c.method["rate"] == 0.1 else 1)}}), "speed")
+    assert row.change == pytest.approx(1.0) and row.after / row.before == pytest.approx(2.0)
+
+
+def test_a_run_without_steps_is_timed_whole(compared):
+    still = {"steps": 0, "outcome": None}
+    found = compared(lambda c, s: still, before=lambda c, s: still)
+    assert only(found, "speed").metric == "seconds per run" and "0.20 s" in compare_tables.text(found)
 
 
 # -- which sides -------------------------------------------------------------------------------------------------------
@@ -383,6 +424,33 @@ def test_mixed_tiers_are_refused(tmp_path):
     plant(b, cells((0.5,)), tier="smoke")
     assert "laptop and smoke; choose one with --tier" in refused(str(a), str(b), "results")
     assert "no cell in common" in refused(str(a), str(b), "results", "smoke")
+
+
+def test_a_run_that_two_tiers_share_is_of_both(tmp_path, monkeypatch):
+    """A cell is the same at both where its task says nothing about tiers; what smoke alone has stays smoke's."""
+    monkeypatch.setattr(schedule, "Crew", None)  # nothing is computed
+    few = cells(seeds=[0, 1])
+    a = plant(tmp_path / "a", cells(), tier="laptop")
+    plant(a, [*few, *cells((0.7,))], tier="smoke")
+    b = plant(tmp_path / "b", cells(), tier="laptop")
+    assert schedule.execute(cells(), Store(a), code="c0de", tier="laptop") == 0
+    side = sides.resolve(str(a), "results", "laptop")
+    assert {(run.digest, run.seed) for run in side.runs} == {(c.digest, seed) for c in cells() for seed in c.seeds}
+    found = comparison.between(str(a), str(b), "results", "laptop")
+    assert found.tier == "laptop" and set(verdicts(found).values()) == {"equivalent"}
+    assert all(row.seeds_before == 8 for row in found.rows if row.kind == "metric")
+    assert "laptop and smoke; choose one with --tier" in refused(str(a), str(b), "results")
+    assert len(sides.resolve(str(a), "results", "smoke").runs) == 8 * 3
+    assert len(sides.resolve("commit:" + "a" * 40, a, "laptop").runs) == 8 * 2
+
+
+def test_a_store_of_one_tier_has_all_its_runs_at_another_that_asked_for_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(schedule, "Crew", None)
+    a, b = plant(tmp_path / "a", cells(), tier="smoke"), plant(tmp_path / "b", cells(), tier="laptop")
+    assert "two tiers are never compared" in refused(str(a), str(b), "results")
+    assert "no runs at tier laptop; it has smoke" in refused(str(a), str(b), "results", "laptop")
+    schedule.execute(cells(), Store(a), code="c0de", tier="laptop")
+    assert len(verdicts(comparison.between("commit:" + "a" * 40, str(b), a, "laptop"))) == 6
 
 
 def test_a_side_that_is_not_there(tmp_path):
@@ -461,6 +529,12 @@ def test_every_format_and_the_exit_code(pair, capsys, monkeypatch):
         assert "worse" in text and "+10%" in text and "divergent" in text
     assert cli.main(["compare", a, a]) == 0
     assert "no regression" not in capsys.readouterr()[0]
+
+
+def test_margins_are_rounded(compared):
+    found = compared(scaled(agop_alignment=0.9))
+    margins = re.findall(r"±([^%]*)%", compare_tables.text(found))
+    assert len(margins) == 3 and max(map(len, margins)) <= 3, margins  # two metrics, one time
 
 
 def _pipes(line):

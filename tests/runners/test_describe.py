@@ -30,6 +30,81 @@ def test_a_task_is_shown_with_its_cells_and_claims():
         assert part in text, part
 
 
+@pytest.fixture
+def labelled(tmp_path):
+    """A task whose model and rate are swept by labels."""
+    sweep = """sweep:
+  model:
+    - {label: "plain, wide"}
+    - {label: expanded, expansion: linear}
+    - {label: leaky start, init: {bias_std: 0.0}, bias: true}
+  method.learning_rate: [{label: slow, critical: 0.1}, {label: fast, critical: 0.9}]
+  model.width: [8, 16]
+"""
+    text = """title: Labels
+version: 1
+stream: 12
+dataset: {name: sphere, dim: 3, target: noise, train: 4, validation: 0, test: 0}
+model: {name: wide, depth: 1, width: 4, activation: relu}
+loss: mse
+method: {name: gd, learning_rate: 0.1}
+stop: {steps: 20}
+record: {every: 5}
+metrics: [train_loss]
+"""
+    (tmp_path / "x.yaml").write_text(text + sweep)
+    return str(tmp_path / "x.yaml")
+
+
+def test_a_swept_component_is_shown_by_what_its_values_share_and_by_label(labelled):
+    shown = json.loads(describe.show_task(labelled, fmt="json"))
+    model = shown["model"]
+    assert (model["name"], model["depth"], model["activation"], model["parameterization"]) == ("wide", 1, "relu", "ntk")
+    assert (model["width"], model["bias"], model["init"]["bias_std"]) == ("swept",) * 3
+    assert shown["method"] == {"name": "gd", "learning_rate": {"critical": "swept"}}
+    assert (shown["record"], shown["stream"]) == ({"every": 5}, 12)
+    assert shown["labels"] == {
+        "model": {
+            "plain, wide": {"expansion": None, "bias": False, "init.bias_std": 1.0},
+            "expanded": {"expansion": "linear", "bias": False, "init.bias_std": 1.0},
+            "leaky start": {"expansion": None, "bias": True, "init.bias_std": 0.0},
+        },
+        "method.learning_rate": {"slow": {"critical": 0.1}, "fast": {"critical": 0.9}},
+    }
+    text = describe.show_task(labelled)
+    for part in (
+        'sweep      model: ["plain, wide", expanded, leaky start], ',
+        '\nlabels     model "plain, wide": expansion=none, bias=false, init.bias_std=1.0\n',
+        '\n           method.learning_rate "fast": critical=0.9\n',
+        "\nrecord     every: 5\n",
+        "\nstream     12\n",
+    ):
+        assert part in text, part
+    assert 'init.bias_std=1.0; model "expanded": expansion=linear' in describe.show_task(labelled, fmt="markdown")
+
+
+def test_a_swept_name_shows_the_options_of_each(labelled):
+    path = Path(labelled)
+    other = "{label: expanded, name: bottleneck, depth: 2, width: 4, bottleneck_width: 2, at: [1]}"
+    path.write_text(path.read_text().replace("{label: expanded, expansion: linear}", other))
+    shown = json.loads(describe.show_task(labelled, fmt="json"))
+    assert shown["model"]["name"] == shown["model"]["depth"] == "swept" and "at" not in shown["model"]
+    assert shown["labels"]["model"]["expanded"]["bottleneck_width"] == 2
+    assert "bottleneck_width" not in shown["labels"]["model"]["leaky start"]
+
+
+def test_a_swept_search_is_shown():
+    shown = json.loads(describe.show_task("quadratic/boundaries", fmt="json"))
+    assert shown["method"]["learning_rate"] == {"critical": "bisected"}
+    assert shown["bisect"]["along"] == "method.learning_rate.critical"
+    assert shown["labels"]["bisect"].keys() == {"lower", "upper"} and "between" in shown["labels"]["bisect"]["lower"]
+
+
+def test_what_is_measured_at_the_start_has_no_method_and_no_records():
+    shown = json.loads(describe.show_task(str(EXAMPLES / "exponent.yaml"), fmt="json"))
+    assert shown["stop"] == {"steps": 0} and not {"method", "record"} & shown.keys()
+
+
 def test_tiers_and_formats_of_a_task():
     path = str(EXAMPLES / "exponent.yaml")
     shown = json.loads(describe.show_task(path, "smoke", "json"))

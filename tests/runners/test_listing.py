@@ -120,6 +120,15 @@ def test_a_component_in_every_format():
         listing.show_component(entry, "yaml")
 
 
+def test_a_metric_is_shown_with_what_its_numbers_bound():
+    entry = registry.find("metric", "hessian_norm")
+    shown = json.loads(listing.show_component(entry, "json"))
+    assert {key: shown[key] for key in listing.BOUNDS} == {key: getattr(entry, key) for key in listing.BOUNDS}
+    for fmt in ("table", "markdown"):
+        assert f"{entry.tolerance:g}: the largest residual" in listing.show_component(entry, fmt)
+    assert "tolerance" not in json.loads(listing.show_component(registry.find("metric", "train_loss"), "json"))
+
+
 def test_names_are_found_in_one_kind_or_in_all():
     assert [entry.kind for entry in listing.named("boundary")] == ["metric", "claim"]
     assert [entry.kind for entry in listing.named("boundary", "claims")] == ["claim"]

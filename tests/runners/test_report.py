@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tangentbench.runners import cli, page, report, suite, tables
+from tangentbench.runners import cli, describe, page, report, suite, tables
 from tangentbench.runners.results import Store
 
 from . import report_store
@@ -218,6 +218,35 @@ def test_tables_are_packed_without_loss():
     table = page.packed(columns, rows)
     assert table["columns"]["a"] == {"runs": [[1, 5]]} and table["columns"]["c"] == [None, 2.5, None, [1], 0]
     assert report_store.unpacked(table) == (["a", "b", "c"], [[row[0], row[1], row[3]] for row in rows])
+
+
+def test_what_was_not_run_takes_a_line_each(collected):
+    found = collected[0]
+    assert "not run" not in page.html(found)
+    scaling = next(item for item in found.tasks if item.task.id == "show/scaling")
+    rows = tuple(replace(row, state="not run", rank_low=None, score=None) for row in found.arenas[0].rows)
+    partial = replace(
+        found,
+        tasks=tuple(replace(item, runs=()) if item is scaling else item for item in found.tasks),
+        arenas=(replace(found.arenas[0], rows=rows),),
+    )
+    shown = page.context(partial)
+    waiting = [(w["task"], w["claims"]) for paper in shown["papers"] for w in paper["waiting"]]
+    assert waiting == [("show/scaling", len(scaling.verdicts))] and shown["waiting"] == len(scaling.verdicts)
+    assert not [row for paper in shown["papers"] for row in paper["rows"] if row["task"] == "show/scaling"]
+    assert sum(shown["counts"].values()) == len(found.verdicts) - len(scaling.verdicts)
+    read = Reader(page.html(partial))
+    assert not [table for table in read.of("table") if table.get("class") == "arena"]
+    assert found.arenas[0].title in "".join(read.words)
+    data = json.loads(read.data)
+    assert data["claims"]["size"] == len(found.verdicts)  # downloads have them all
+
+
+def test_a_task_s_section_says_what_was_run(read, collected):
+    words = "".join(read.words)
+    for item in collected[0].tasks:
+        for text in describe.setup(item.task).values():
+            assert all(line in words for line in text.splitlines()), text
 
 
 def test_names_of_ids_and_files():

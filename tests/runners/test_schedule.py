@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -20,10 +21,10 @@ from .troubles import calls, trouble_cell
 CODE = "c0de"
 
 
-def stored(store, cell, seed, status="ok"):
+def stored(store, cell, seed, status="ok", tier="smoke"):
     run = Run(
         task=cell.task, cell=cell.model_dump(mode="json"), coords={}, digest=cell.digest, code=CODE, seed=seed,
-        tier="smoke", role="claim", status=status,
+        tier=tier, role="claim", status=status,
     )  # fmt: skip
     store.write(run)
 
@@ -66,6 +67,32 @@ def test_cells_with_other_limits_are_another_batch():
         ((roomy, 0),),
     ]
     assert schedule.lock_key(tight) != schedule.lock_key(roomy)
+
+
+def test_runs_of_another_tier_are_noted_as_of_both(tmp_path, monkeypatch):
+    monkeypatch.setattr(schedule, "Crew", None)
+    store, cell, own = Store(tmp_path, create=True), tiny_cell(seeds=[0, 1]), tiny_cell(seeds=[0], stream=1)
+    for seed in cell.seeds:
+        stored(store, cell, seed)
+    stored(store, own, 0, tier="laptop")
+    assert missing([cell, own], store, CODE) == [] == store.tiers(cell.digest, CODE)  # planning changes nothing
+    for _ in range(2):
+        assert schedule.execute([cell, own], store, code=CODE, tier="laptop") == 0
+        assert store.tiers(cell.digest, CODE) == ["laptop", "smoke"]
+    assert store.tiers(own.digest, CODE) == [] == store.tiers(cell.digest, "0ther")
+
+
+def test_a_store_that_cannot_be_written_is_still_read(tmp_path, monkeypatch):
+    store, cell = Store(tmp_path, create=True), tiny_cell(seeds=[0])
+    stored(store, cell, 0)
+
+    def refused(*args, **options):
+        raise PermissionError
+
+    monkeypatch.setattr(schedule, "Crew", None)
+    monkeypatch.setattr(Path, "touch", refused)  # permissions do not bind every user
+    assert schedule.execute([cell], store, code=CODE, tier="laptop") == 0
+    assert store.tiers(cell.digest, CODE) == []
 
 
 def test_nothing_to_do_starts_nothing(tmp_path, monkeypatch):
@@ -127,9 +154,17 @@ def test_a_batch_that_another_process_runs_is_waited_for(stage):
         thread.start()
         time.sleep(2 * schedule.POLL_SECONDS)
         assert thread.is_alive() and not done
-        stored(stage.store, cell, 0)
+        stored(stage.store, cell, 0, tier="laptop")
     thread.join()
     assert done == [0] and calls(stage.log("locked")) == 0
+    assert stage.store.tiers(cell.digest, CODE) == ["laptop", "smoke"]
+
+
+def test_a_run_made_afresh_stays_of_the_tier_that_made_it_first(stage):
+    cell = trouble_cell("fine", stage.log("afresh"))
+    stored(stage.store, cell, 0, tier="laptop")
+    assert stage.execute([cell], fresh=True) == 1
+    assert stage.rows(cell)[0].tier == "smoke" and stage.store.tiers(cell.digest, CODE) == ["laptop", "smoke"]
 
 
 TWICE = """

@@ -147,15 +147,44 @@ def test_machine_formats_of_the_leaderboard_have_every_field():
 
 def test_claims_are_grouped_by_paper_with_a_count_below():
     text = claims_table(VERDICTS, width=200, colour=False)
-    titles = [line for line in text.splitlines() if line.startswith(("arXiv", "Observations"))]
+    titles = [line for line in text.splitlines() if line.startswith(("arXiv", "Tasks"))]
     assert titles == [
         "arXiv 2010.01092: On the linearity of large non-linear models: when and why the tangent kernel is constant",
         "arXiv 9999.00001",
-        "Observations of the suite",
+        "Tasks without a paper",
     ]
     assert text.endswith("\n\n1 holds, 1 undecided, 1 fails; 1/2 controls rejected")
     assert "control: The Hessian norm falls with width" in text and "1 of 8 seeds left out: 1 divergent" in text
-    assert "8†" in text and "-0.487 [-0.510, -0.460]" in text
+    assert "8†" in text and "slope -0.487 [-0.510, -0.460]" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "slope -0.487"),
+        ({"kind": "monotone"}, "tau -0.487"),
+        ({"kind": "contrast", "scale": "log", "value": 0.77}, "ratio 0.770"),
+        ({"kind": "contrast", "value": 0.03}, "difference 0.0300"),
+        ({"kind": "outcome", "value": 1.0}, "share 1.00"),
+        ({"kind": "boundary", "value": 2.0}, "boundary 2.00"),
+        ({"kind": "threshold", "scale": "log", "value": 0.5}, "0.500"),
+        ({"value": None}, "–"),
+    ],
+)
+def test_a_number_says_what_it_is(changes, text):
+    verdict = make_verdict(**{"low": None, "high": None, **changes})
+    assert tables.measured(verdict).replace("\u00a0", " ") == text
+    for fmt in ("table", "markdown"):
+        assert f" {text} " in claims_table([verdict], fmt, width=200, colour=False)
+    (row,) = json.loads(claims_table([verdict], "json"))["claims"]
+    assert row["quantity"] == next(csv.DictReader(io.StringIO(claims_table([verdict], "csv"))))["quantity"]
+    assert row["quantity"] == ("slope" if verdict.value is None else text.rpartition(" ")[0])
+
+
+def test_methods_with_one_fate_share_a_line():
+    rows = [Row(name, "not run", detail="18 of 18 tuning runs missing") for name in ("gd", "sgd", "adam")]
+    text = leaderboard_table([replace(make_arena(), rows=tuple(rows))], width=200, colour=False)
+    assert text.count("18 of 18") == 1 and "gd, sgd, adam: 18 of 18 tuning runs missing" in text
 
 
 def test_markdown_is_one_table_per_paper_and_needs_no_html_escape():
@@ -169,7 +198,7 @@ def test_markdown_is_one_table_per_paper_and_needs_no_html_escape():
 def test_machine_formats_of_claims_have_every_field():
     document = json.loads(claims_table(VERDICTS, "json"))
     assert document["counts"]["not rejected"] == 1
-    assert set(document["claims"][0]) == {f.name for f in fields(Verdict)}
+    assert set(document["claims"][0]) == {f.name for f in fields(Verdict)} | {"quantity"}
     assert document["claims"][1]["value"] is None
     rows = list(csv.DictReader(io.StringIO(claims_table(VERDICTS, "csv"))))
     assert [row["verdict"] for row in rows] == [v.verdict for v in VERDICTS]

@@ -158,6 +158,8 @@ CASES = {
     # keys and types
     "unknown key": (TASK, "loss: mse", "loss: mse\n§limts: {}", "unknown key 'limts'", "did you mean 'limits'?"),
     "missing key": (TASK, "title: A broken task\n", "§", "missing key 'title'", ""),
+    "missing version": (TASK, "version: 1\n", "", "missing key 'version'", "write version: 1: Raised whenever"),
+    "missing stream": (TASK, "stream: 5\n", "", "missing key 'stream'", "write stream: 1: Number of"),
     "unknown option": (TASK, "depth: 1,", "depth: 1, §widht: 3,", "unknown key 'widht'", ""),
     "unknown nested option": (
         TASK, "activation: relu", "activation: relu, init: {§ouput: zero}", "unknown key 'ouput'", "did you mean 'output'?",
@@ -168,11 +170,21 @@ CASES = {
     "unknown model": (TASK, "name: wide", "name: §wdie", "unknown model 'wdie'", "did you mean 'wide'?"),
     "unknown loss": (TASK, "loss: mse", "loss: §msee", "unknown loss 'msee'", "did you mean 'mse'"),
     "unknown method": (TASK, "name: sgd", "name: §sdg", "unknown method 'sdg'", "did you mean 'sgd'"),
+    "method in capitals": (TASK, "name: sgd", "name: §SGD", "unknown method 'SGD'", "did you mean 'sgd'?"),
+    "metric as a key": (
+        TASK, METRICS, "metrics: [test_loss, §{hessian_norm: {examples: 2}}]", "metric: missing key 'name'",
+        "write {name: hessian_norm, examples: 2}",
+    ),
+    "method as a key": (
+        TASK, "{name: sgd, batch_size: 16, learning_rate: {critical: 0.5}}", "§{sgd: {learning_rate: {critical: 0.5}}}",
+        "method: missing key 'name'", "write {name: sgd, learning_rate: {critical: 0.5}}",
+    ),
     "unknown metric": (TASK, "[train_loss, ", "[§train_los, ", "unknown metric 'train_los'", "did you mean 'train_loss'?"),
     "unknown choice": (
         TASK, "activation: relu", "activation: §rulu", "expected 'identity', 'relu', 'tanh', 'swish' or 'gelu'",
         "did you mean 'relu'?",
     ),
+    "another name of a choice": (TASK, "activation: relu", "activation: §silu", "got the text 'silu'", "write swish"),
     "text for a number": (TASK, "dim: 20", "dim: §'20'", "'dim': expected a whole number, got the text '20'", "remove the"),
     "sexagesimal": (TASK, "dim: 20", "dim: §12:30", "expected a whole number, got the text '12:30'", ""),
     "float for a whole number": (TASK, "dim: 20", "dim: §20.0", "expected a whole number, got 20.0", "write 20"),
@@ -230,6 +242,7 @@ CASES = {
         "adam has no critical learning rate", "write `learning_rate: 0.1`",
     ),
     "two rates": (TASK, "{critical: 0.5}", "{critical: 0.5, value: §1}", "critical or as value, not both", "remove one"),
+    "rate in words": (TASK, "{critical: 0.5}", "§0.5 critical", "expected a number", "write {critical: 0.5}"),
     "misspelt rate": (TASK, "{critical: 0.5}", "{§critcal: 0.5}", "unknown key 'critcal'", "did you mean 'critical'?"),
     "batch larger than the data": (
         TASK, "method.batch_size: [8, 16]", "method.batch_size: [8, §65]",
@@ -399,6 +412,18 @@ CASES = {
     "too few points": (
         TASK, "[16, 32, 64]", "[16, 64]", "2 points along model.width; at least 3 are needed", "",
     ),
+    "one point": (
+        TASK, "[16, 32, 64]", "[64]", "1 point along model.width; at least 3 are needed", "add values",
+    ),
+    "where no label": (
+        TASK, "where: {model.width: 64}", "where: {model.width: §wide}", "'model.width' never has the value 'wide'", "it has",
+    ),
+    "where no label, but nearly": (
+        TASK, TASK[TASK.index("stop:"):],
+        "  model: [{label: relu output}, {label: tanh output, output_activation: tanh}]\nstop: {steps: 9}\n"
+        f"metrics: [test_loss]\nclaims:\n  - id: a\n    says: B\n    where: {{model: §tanh, method.batch_size: 8}}\n    {EXPONENT}",
+        "'model' never has the value 'tanh'", "did you mean 'tanh output'?",
+    ),
     "labels along": (
         TASK, "[16, 32, 64]", "[16, 32, {label: wide, value: 64}]", "'model.width' has values that are no numbers", "it has 16",
     ),
@@ -408,7 +433,13 @@ CASES = {
     "two regions": (
         TASK, "within: [-2, -0.1]", "at_most: -1, within: §[-2, -0.1]", "give exactly one of at_least, at_most and within", "",
     ),
-    "no region": (TASK, ", within: [-2, -0.1]", "", "give exactly one of at_least, at_most and within; got none", ""),
+    "no region": (
+        TASK, ", within: [-2, -0.1]", "", "give exactly one of at_least, at_most and within; got none",
+        "write one, such as at_most: -0.35",
+    ),
+    "no region of a contrast": (
+        TASK, ", at_most: 0.9}", "}", "give exactly one of at_least, at_most and within; got none", "such as at_most: 0.1",
+    ),
     "two claims": (
         TASK, "id: not_at_sixteen", "id: §wider_is_better", "two claims are called 'wider_is_better'", "the other is at line 17",
     ),
@@ -478,6 +509,7 @@ CASES = {
     "unknown outcome": (
         TASK, EXPONENT, "outcome: {is: [§catapults], at_least: 0.9}", "got the text 'catapults'", "did you mean 'catapult'?",
     ),
+    "one seed": (TASK, "seeds: 8\n", "seeds: §1\n", "1 seed decides no claim; at least 3 are needed", "write seeds: 8"),
     "too few seeds": (TASK, "seeds: 8\n", "seeds: §2\n", "2 seeds decide no claim; at least 3 are needed", "write seeds: 8"),
     # tiers
     "unknown tier": (TASK, "  smoke: {", "  §smok: {", "unknown tier 'smok'", "did you mean 'smoke'?"),
