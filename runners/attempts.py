@@ -136,8 +136,9 @@ class _Batch:
                 left = self.left(lanes)
                 probes = [*left[:1], *left[-1:]]  # have the least in common
             ends += [self.alone(key) for key in dict.fromkeys(probes)]
-            if len(ends) > 1 and all(_alike(ends[0], other) for other in ends):
-                self.fail(lanes, dataclasses.replace(ends[0], message=f"{ends[0].message} ({UNTRIED})"))
+            first = ends[0] if ends else None
+            if first is not None and len(ends) > 1 and all(_alike(first, other) for other in ends):
+                self.fail(lanes, dataclasses.replace(first, message=f"{first.message} ({UNTRIED})"))
             for key in end.making:
                 self.alone(key)
             lanes = self.left(lanes)
