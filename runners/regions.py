@@ -42,10 +42,11 @@ class Rejection(NamedTuple):
         """The rejection that goes with a claim's region.
 
         Decay (the region is negative) is rejected by a weak or no dependence, above both `WEAK_SLOPE` and the region;
-        staying (the region contains 0) by decay, below both; growth (it is positive) by anything below the region. A
-        steeper decay, or growth of what should stay, does not show that the factor the control changes matters.
+        staying (the region contains 0) by decay, below both; growth (it is positive) by anything below the region; a
+        region that has no lower end by what lies above it. A steeper decay, or growth of what should stay, does not
+        show that the factor the control changes matters.
         """
-        if region.high < 0:
+        if region.high < 0 or math.isinf(region.low):
             return cls(max(region.high, WEAK_SLOPE), None)
         return cls(None, min(region.low, WEAK_SLOPE) if region.low <= 0 else region.low)
 

@@ -242,6 +242,10 @@ def test_a_control_is_rejected_where_the_claim_fails(power, expected):
         (Region(0.9, 1.05), (0.85, 0.89), True),
         (Region(0.9, 1.05), (0.85, 0.91), False),
         (Region(0.9, 1.05), (1.2, 1.3), False),
+        # no more than: anything above
+        (Region(-math.inf, 0.1), (0.15, 0.3), True),
+        (Region(-math.inf, 0.1), (0.05, 0.3), False),
+        (Region(-math.inf, 0.1), (-0.6, -0.5), False),
     ],
 )
 def test_what_rejects_the_control_of_an_exponent(region, interval, expected):
