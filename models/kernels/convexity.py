@@ -41,6 +41,7 @@ Product = Callable[[Float[Array, " p"]], Float[Array, " p"]]
 SIDE_BY_SIDE = 64  # Hessians of examples estimated together
 LEAST_SHIFT, LARGEST_SHIFT = -60, 40  # powers of two: below the rounding of float64, and beyond any spread
 BISECTIONS = 50
+ROUNDINGS = 4  # units in the last place that a loss is off by: sums of few terms, and of many in pairs
 
 
 class Curvature(NamedTuple):
@@ -144,8 +145,8 @@ def curvature_in_cone(
 ) -> Curvature:
     """The smallest curvature q found at distance `radius` in Q_κ: an upper bound of the infimum.
 
-    Tried are both signs of the minimiser of uᵀ∇²L u (`minimum_in_cone`), whose residual is given, and of `directions`
-    random ones with cosine κ. The cone has no meaning for ḡ = 0: NaN.
+    Tried are both signs of the minimiser of uᵀ∇²L u (`minimum_in_cone`), whose residual is given with the rounding of
+    the difference (`_least`), and of `directions` random ones with cosine κ. The cone has no meaning for ḡ = 0: NaN.
     """
     objective, origin, _ = loss_on(model, loss, x, y)
     gradient, product = jax.linearize(jax.grad(objective), origin)
@@ -158,7 +159,7 @@ def curvature_in_cone(
     tried = jnp.concatenate([worst[None], inside])
     found = _least(objective, gradient, origin, tried, radius)
     value = jnp.where(jnp.linalg.norm(mean) > 0, found.estimate.value, jnp.nan)
-    return Curvature(Estimate(value, estimate.residual), found.direction)
+    return Curvature(Estimate(value, estimate.residual + found.estimate.residual), found.direction)
 
 
 def curvature_across(
@@ -172,7 +173,8 @@ def curvature_across(
 ) -> Curvature:
     """The smallest curvature found at distance `radius` orthogonally to ḡ, where nothing bounds it from below.
 
-    Tried are both signs of the minimiser of uᵀ∇²L u (`minimum_across`), whose residual is given. NaN for ḡ = 0.
+    Tried are both signs of the minimiser of uᵀ∇²L u (`minimum_across`), whose residual is given with the rounding of
+    the difference (`_least`). NaN for ḡ = 0.
     """
     objective, origin, _ = loss_on(model, loss, x, y)
     gradient, product = jax.linearize(jax.grad(objective), origin)
@@ -180,7 +182,7 @@ def curvature_across(
     estimate, worst = minimum_across(product, mean, steps)
     found = _least(objective, gradient, origin, worst[None], radius)
     value = jnp.where(jnp.linalg.norm(mean) > 0, found.estimate.value, jnp.nan)
-    return Curvature(Estimate(value, estimate.residual), found.direction)
+    return Curvature(Estimate(value, estimate.residual + found.estimate.residual), found.direction)
 
 
 def _least(
@@ -190,7 +192,10 @@ def _least(
     directions: Float[Array, "k p"],
     radius: float,
 ) -> Curvature:
-    """The smallest 2 [L(w + ρu) − L(w) − ρ⟨∇L, u⟩]/ρ² over both signs of the unit vectors given."""
+    """The smallest 2 [L(w + ρu) − L(w) − ρ⟨∇L, u⟩]/ρ² over both signs of the unit vectors given.
+
+    Its residual is what rounding may do to a difference of losses: a few units in the last place of each.
+    """
     here = objective(origin)
 
     def curvature(u: Array) -> Array:
@@ -200,4 +205,6 @@ def _least(
     signed = jnp.concatenate([directions, -directions])
     values = jax.lax.map(curvature, signed)
     least = jnp.argmin(values)
-    return Curvature(Estimate(values[least], jnp.zeros_like(values[least])), signed[least])
+    size = jnp.abs(here) + jnp.abs(objective(origin + radius * signed[least]))
+    rounding = 2 * ROUNDINGS * jnp.finfo(size.dtype).eps * size / radius**2
+    return Curvature(Estimate(values[least], rounding), signed[least])

@@ -19,7 +19,7 @@ def troubled(stage):
         "memory": trouble_cell("memory", stage.log("memory"), again=True),
         "unavailable": trouble_cell("unavailable", stage.log("unavailable")),
         "sleep": trouble_cell("sleep", stage.log("sleep"), limits={"seconds": 0.3, "memory_gib": 4.0}),
-        "large": trouble_cell("sleep", stage.log("large"), at=7, limits={"seconds": 60.0, "memory_gib": 0.001}),
+        "large": trouble_cell("sleep", stage.log("large"), again=True, limits={"seconds": 60.0, "memory_gib": 0.001}),
         "fine": trouble_cell("fine", stage.log("fine"), 2),
     }
     done = stage.execute(list(cells.values()))

@@ -161,7 +161,7 @@ def case(tools):
 
         value, slope, hessian = jax.jit(lambda w: (loss(w), jax.grad(loss)(w), jax.hessian(loss)(w)))(w)
         dense = np.asarray(w), float(value), np.asarray(slope), np.asarray(hessian)
-        return model, x, jax.jit(loss), dense, measure(model, x, y)
+        return model, x, jax.jit(jax.hessian(loss)), dense, measure(model, x, y)
 
 
 def test_average_gradient(case, tools):
@@ -179,16 +179,21 @@ def test_largest_hessian_norm(case, tools):
 
 @pytest.mark.parametrize(("name", "radius"), [("near", 1e-3), ("far", 0.5)])
 def test_curvature_in_cone(case, name, radius):
-    """The value is that of the formula at the direction given, and near the weights the least of the cone."""
-    _, _, loss, (w, value, slope, hessian), found = case
+    """The value is the mean of uᵀ∇²L u that its definition is, and near the weights the least of the cone."""
+    _, _, hessian_at, (w, value, _, hessian), found = case
     mean, u, estimate = np.asarray(found["gradient"]), np.asarray(found[name].direction), found[name].estimate
     assert abs(np.linalg.norm(u) - 1) < 1e-10 and abs(u @ mean) / np.linalg.norm(mean) > 0.6 - 1e-9
-    formula = 2 * (float(loss(w + radius * u)) - value - radius * slope @ u) / radius**2
-    assert float(estimate.value) == pytest.approx(formula, abs=1e-8)
+    # ∫ 2(1 − t) uᵀ∇²L(w + tρu)u dt by Gauss's rule: no difference of losses, so that nothing cancels
+    nodes, weights = np.polynomial.legendre.leggauss(12)
+    curvatures = [u @ np.asarray(hessian_at(w + (1 + t) / 2 * radius * u)) @ u for t in nodes]
+    expected = np.sum(weights * (1 - nodes) / 2 * curvatures)
+    rounding = 8 * 2.3e-16 * 3 * value / radius**2
+    assert float(estimate.value) == pytest.approx(expected, abs=rounding)
+    assert abs(expected - curvatures[0]) > 1e-6 * radius  # wrong on purpose: the curvature where the step begins
     if name == "near":
         assert float(estimate.value) == pytest.approx(brute_force(hessian, mean, 0.6), abs=0.02)  # radius and grid
         assert float(estimate.value) > np.linalg.eigvalsh(hessian)[0] + 0.05  # wrong on purpose: no cone
-        assert float(estimate.residual) < 1e-5
+        assert abs(float(estimate.value) - expected) < float(estimate.residual) < 1e-5
 
 
 def test_curvature_across(case):
