@@ -136,18 +136,21 @@ def lanczos(
         basis = state.basis.at[step].set(v, mode="drop")
         duals = None if state.duals is None or dual is None else state.duals.at[step].set(dual, mode="drop")
         w = orthogonal(image, basis, duals)
-        beta, _ = _length(w, metric)
-        size_of_a = jnp.maximum(state.size_of_a, jnp.maximum(jnp.abs(alpha), beta))
-        exhausted = beta <= rounding * size_of_a
+        length, _ = _length(w, metric)
+        size_of_a = jnp.maximum(state.size_of_a, jnp.maximum(jnp.abs(alpha), length))
+        exhausted = length <= rounding * size_of_a
         # A rolled copy of the spare vector is another direction each time. Once is not enough to orthogonalise: what
         # remains carries rounding errors of the size of what was removed.
-        following = jnp.where(exhausted, unit(jnp.roll(spare, step)), w / jnp.where(exhausted, 1, beta))
+        following = jnp.where(exhausted, unit(jnp.roll(spare, step)), w / jnp.where(exhausted, 1, length))
         following, dual = normalised(orthogonal(orthogonal(following, basis, duals), basis, duals))
+        # The next off-diagonal element by its definition: the length of w has the rounding of what was removed from it,
+        # which is all there is where the start was nearly an eigenvector.
+        beta = jnp.where(exhausted, 0, jnp.dot(following if dual is None else dual, image))
         state = _State(
             basis,
             duals,
             state.alphas.at[step].set(alpha, mode="drop"),
-            state.betas.at[step].set(jnp.where(exhausted, 0, beta), mode="drop"),
+            state.betas.at[step].set(beta, mode="drop"),
             following,
             dual,
             size_of_a,

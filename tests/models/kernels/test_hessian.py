@@ -117,6 +117,28 @@ def test_loss_hessian_top(tools, outputs, expansion):
     assert gauss_newton != pytest.approx(expected, rel=1e-4)  # 2/n · λmax(K) is not the Hessian away from a minimum
 
 
+def test_loss_hessian_top_converges_in_float32(tools):
+    """Half a million weights: an inner product is off by more than a restart still has to remove."""
+    model = tools.family("wide", depth=3, width=512)
+    x, y = tools.inputs(40, 4), tools.inputs(40, 1, seed=2)
+
+    def mse(pred, y):
+        return jnp.sum((pred - y) ** 2) / pred.shape[0]
+
+    @eqx.filter_jit
+    def top(model, x, y):
+        return loss_hessian_top(model, mse, x, y, KEY, 12, 4, tolerance=1e-9)  # never reached: all rounds are made
+
+    truth = top(model, x, y)
+    single = jax.tree.map(lambda a: a.astype(jnp.float32) if eqx.is_array(a) else a, (model, x, y))
+    with jax.enable_x64(False):
+        estimate = top(*single)
+    assert estimate.value.dtype == jnp.float32
+    assert float(truth.residual) < 1e-6 * float(truth.value)
+    assert float(estimate.value) == pytest.approx(float(truth.value), rel=1e-6)
+    assert float(estimate.residual) < 2e-6 * float(truth.value)  # 2e-5 where beta is the length that is left over
+
+
 def test_loss_hessian_top_is_the_algebraic_end(tools):
     """Targets far above a purely quadratic model: ∇²L = −100 γ I + γ² w wᵀ, with its largest eigenvalue along w."""
     model = tools.family("quadratic", linear=False, signature="positive")
