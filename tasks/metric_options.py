@@ -21,8 +21,8 @@ class LanczosOptions(Options):
 class HessianOptions(Options):
     """An extreme eigenvalue of the loss Hessian."""
 
-    steps: Steps = 20
-    """Lanczos steps of one round; rounds are repeated until the residual, stored beside the value, is small."""
+    products: Annotated[int, Field(ge=2, le=10_000)] = 200
+    """Most Hessian-vector products; fewer where the residual, stored beside the value, is small before."""
 
 
 class PredictorHessianOptions(Options):

@@ -12,7 +12,7 @@ from .convexity import (
 )
 from .eigenspace import Eigenpairs, eigenspace_split, top_eigenpairs
 from .hessian import loss_hessian_top, loss_on, predictor_hessian_norm, predictor_hessian_norms
-from .spectrum import Difference, Estimate, kernel_norm, lanczos_extreme
+from .spectrum import Difference, Estimate, kernel_norm, lanczos_extreme, largest_eigenpair
 from .tangent import tangent_kernel
 from .worst import worst_direction_error
 
@@ -29,6 +29,7 @@ __all__ = [
     "eigenspace_split",
     "kernel_norm",
     "lanczos_extreme",
+    "largest_eigenpair",
     "largest_hessian_norm",
     "layer_agop",
     "loss_hessian_top",

@@ -32,7 +32,7 @@ from ..expansion import QuadraticExpansion
 from ..layered import Addition, Layered, layered
 from ..layers import Dense
 from ..parameters import partition, predict
-from .spectrum import Estimate, Metric, lanczos_extreme, unit
+from .spectrum import Estimate, Metric, lanczos_extreme, largest_eigenpair, unit
 
 BASES = 256 * 2**20  # bytes
 FEW = 4  # times fewer numbers, from which on products in factors are cheaper than in weights
@@ -95,32 +95,18 @@ def loss_hessian_top(
     x: Float[Array, "n d"],
     y: Float[Array, "n c"],
     key: PRNGKeyArray,
-    steps: int = 20,
-    restarts: int = 10,
+    products: int = 200,
     tolerance: float = 1e-5,
 ) -> Estimate:
     """The algebraically largest eigenvalue of ∇²_w loss(f(x), y): the sharpness, whose critical rate is 2/θ.
 
-    loss: (predictions, targets) ↦ number. Lanczos in parameter space, restarted from its Ritz vector until the residual
-    is below tolerance·|θ| (the error of θ is of the order of its square) or after `restarts` rounds of `steps`
-    products; memory steps·parameters.
+    loss: (predictions, targets) ↦ number. Conjugate ascent in parameter space from a random vector
+    (`largest_eigenpair`) until the residual is below tolerance·|θ| or after so many Hessian–vector products; memory
+    10·parameters.
     """
     objective, origin, _ = loss_on(model, loss, x, y)
-
-    def product(v: Array) -> Array:
-        return jax.jvp(jax.grad(objective), (origin,), (v,))[1]
-
-    def unfinished(state: tuple[Array, Estimate, Array]) -> Array:
-        count, (value, residual), _ = state
-        return (count < restarts) & ~(residual <= tolerance * jnp.abs(value))
-
-    def improve(state: tuple[Array, Estimate, Array]) -> tuple[Array, Estimate, Array]:
-        count, _, vector = state
-        return (count + 1, *lanczos_extreme(product, vector, steps, "largest"))
-
     start = jax.random.normal(key, origin.shape, origin.dtype)
-    unknown = Estimate(jnp.zeros((), origin.dtype), jnp.full((), jnp.inf, origin.dtype))
-    return jax.lax.while_loop(unfinished, improve, (jnp.zeros((), int), unknown, start))[1]
+    return largest_eigenpair(_curvature(objective, origin), start, tolerance, products)[0]
 
 
 def loss_on(

@@ -142,18 +142,17 @@ def _inverse_rate(top: Estimate) -> Estimate:
     return Estimate(jnp.where(usable, 2 / safe, jnp.nan), jnp.where(usable, 2 * top.residual / safe**2, jnp.nan))
 
 
-def critical_rate(ctx: Context, model: Any, *, steps: int = 20) -> Estimate:
+def critical_rate(ctx: Context, model: Any, *, products: int = 200) -> Estimate:
     """2/lambda_max(grad^2 L) on the full training set, at w0, of the network: the rate above which GD from w0
     catapults.
 
-    lambda_max is the algebraically largest eigenvalue of the whole Hessian (`sharpness`), by restarted Lanczos rounds
-    of `steps`. Always at w0 and always of the network: expansions share the rate of what they expand, so that their
-    runs can be compared. Weight^2 per loss. NaN where no eigenvalue is positive: no rate is critical there (arXiv
-    2306.04815).
+    lambda_max is the algebraically largest eigenvalue of the whole Hessian (`sharpness`). Always at w0 and always of
+    the network: expansions share the rate of what they expand, so that their runs can be compared. Weight^2 per loss.
+    NaN where no eigenvalue is positive: no rate is critical there (arXiv 2306.04815).
     """
     del model
     return _inverse_rate(
-        kernels.loss_hessian_top(ctx.network, ctx.loss.value, ctx.x_train, ctx.y_train, ctx.key, steps)
+        kernels.loss_hessian_top(ctx.network, ctx.loss.value, ctx.x_train, ctx.y_train, ctx.key, products)
     )
 
 
@@ -168,12 +167,12 @@ def kernel_critical_rate(ctx: Context, model: Any, *, steps: int = 32) -> Estima
     return _inverse_rate(Estimate(scale * top.value, scale * top.residual))
 
 
-def sharpness(ctx: Context, model: Any, *, steps: int = 20) -> Estimate:
+def sharpness(ctx: Context, model: Any, *, products: int = 200) -> Estimate:
     """lambda_max(grad^2 L), the algebraically largest eigenvalue, at the current weights; loss per weight^2.
 
-    By restarted Lanczos rounds of `steps` Hessian-vector products (Cohen et al. 2021, arXiv 2103.00065).
+    By conjugate ascent with at most so many Hessian-vector products (Cohen et al. 2021, arXiv 2103.00065).
     """
-    return kernels.loss_hessian_top(model, ctx.loss.value, ctx.x_train, ctx.y_train, ctx.key, steps)
+    return kernels.loss_hessian_top(model, ctx.loss.value, ctx.x_train, ctx.y_train, ctx.key, products)
 
 
 def hessian_norm(ctx: Context, model: Any, *, examples: int = 4, steps: int = 32) -> Estimate:

@@ -27,7 +27,7 @@ def values(model, x, y):
 def hessians(model, x, y):
     return {
         "hessian": kernels.predictor_hessian_norm(model, x[0], KEY, 40).value,
-        "loss_hessian": kernels.loss_hessian_top(model, half_sse, x, y, KEY, 40).value,
+        "loss_hessian": kernels.loss_hessian_top(model, half_sse, x, y, KEY).value,
     }
 
 

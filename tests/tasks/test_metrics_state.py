@@ -108,8 +108,8 @@ CHEAP += ["kernel_change", "agop_alignment", "feature_alignment", "parameter_dis
 ITERATED = {
     "tangent_kernel_norm": {},
     "kernel_critical_rate": {},
-    "sharpness": {"steps": 200},
-    "critical_rate": {"steps": 200},
+    "sharpness": {"products": 200},
+    "critical_rate": {"products": 200},
 }
 ITERATED["hessian_norm"] = {"steps": 200, "examples": 2}
 
@@ -223,7 +223,7 @@ def test_critical_rate_of_an_expansion_is_that_of_its_network():
     base = network(1)
     ctx = context(1, origin=models.expand(base, "linear"), network=base)
     expected = 2 / dense_sharpness(base, ctx)
-    rate = eqx.filter_jit(state.critical_rate)(ctx, ctx.origin, steps=200)
+    rate = eqx.filter_jit(state.critical_rate)(ctx, ctx.origin, products=200)
     assert float(rate.value) == pytest.approx(expected, rel=DENSE)
     assert abs(2 / dense_sharpness(ctx.origin, ctx) / expected - 1) > 1e-3
 

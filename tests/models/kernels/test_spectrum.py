@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tangentbench.models.kernels import kernel_norm, lanczos_extreme
+from tangentbench.models.kernels import kernel_norm, lanczos_extreme, largest_eigenpair, spectrum
 
 N = 40
 SPECTRA = {
@@ -93,6 +93,71 @@ def test_batched_float32_and_nan(extreme):
     assert estimate.value.dtype == jnp.float32
     np.testing.assert_allclose(estimate.value[:3], [3, 0, -5], atol=2e-5)
     assert np.isnan(float(estimate.value[3]))
+
+
+@pytest.fixture(scope="module")
+def largest():
+    def pair(matrix, start, tolerance=1e-9):
+        return largest_eigenpair(lambda v: matrix @ v, start, tolerance, 400)
+
+    return jax.jit(pair)
+
+
+@pytest.mark.parametrize("name", SPECTRA)
+def test_largest_eigenpair_of_planted_spectra(largest, name):
+    matrix, _ = planted(SPECTRA[name])
+    start = np.random.default_rng(3).normal(size=N)
+    estimate, vector, products = jax.device_get(largest(jnp.asarray(matrix), jnp.asarray(start)))
+    expected, size = np.linalg.eigvalsh(matrix)[-1], np.abs(matrix).max()
+    assert float(estimate.value) == pytest.approx(expected, rel=1e-12, abs=1e-12 * size)
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-12)
+    residual = np.linalg.norm(matrix @ vector - estimate.value * vector)
+    assert float(estimate.residual) == pytest.approx(residual, abs=1e-13 * size)
+    assert residual <= 1.001e-9 * abs(expected)
+    assert products <= 200  # conjugate gradients': about the square root of 4,000, spread over gap, times the digits
+
+
+def test_ascent_without_the_last_move_is_slow(largest, monkeypatch):
+    matrix = jnp.diag(jnp.asarray([1.0, 0.99, *np.linspace(0, 0.9, N - 2)]))
+    start = jnp.ones(N)
+    assert largest(matrix, start)[2] < 100
+    monkeypatch.setattr(spectrum, "LEAST_MOVE", 2.0)  # wrong on purpose: no move is ever used again
+    steepest = jax.jit(lambda matrix, start: largest_eigenpair(lambda v: matrix @ v, start, 1e-9, 400))
+    assert steepest(matrix, start)[2] == 400
+
+
+def test_an_eigenpair_that_is_known_costs_few_products(largest):
+    matrix, _ = planted(SPECTRA["negative extreme"])
+    start = jnp.asarray(np.random.default_rng(3).normal(size=N))
+    _, vector, cold = largest(jnp.asarray(matrix), start)
+    nearby, _ = planted(SPECTRA["negative extreme"], seed=1)
+    matrix = matrix + 1e-6 * nearby
+    estimate, _, warm = largest(jnp.asarray(matrix), vector)
+    assert float(estimate.value) == pytest.approx(np.linalg.eigvalsh(matrix)[-1], rel=1e-13)
+    assert int(warm) < int(cold) / 2
+    assert largest(jnp.asarray(matrix), jnp.zeros(N))[0].value == pytest.approx(float(estimate.value), rel=1e-12)
+
+
+def test_the_residual_certifies_an_eigenpair_that_is_not_there_yet():
+    values = np.sort(SPECTRA["cluster at the top"])
+    start = jnp.asarray(np.random.default_rng(3).normal(size=N))
+    estimate, _, products = largest_eigenpair(lambda v: jnp.asarray(values) * v, start, 1e-9, 7)
+    assert products == 7 and float(estimate.residual) > 1e-3
+    assert np.abs(values - float(estimate.value)).min() <= float(estimate.residual)
+    with pytest.raises(ValueError, match="two products, got 1"):
+        largest_eigenpair(lambda v: v, start, 1e-9, 1)
+
+
+def test_eigenpairs_side_by_side(largest):
+    matrices = np.stack([planted(SPECTRA[name])[0] for name in ("ties", "zero", "negative extreme")])
+    matrices = np.concatenate([matrices, np.full((1, N, N), np.nan)]).astype(np.float32)
+    starts = jnp.asarray(np.random.default_rng(1).normal(size=(4, N)), jnp.float32)
+    pairs = jax.vmap(lambda matrix, start: largest_eigenpair(lambda v: matrix @ v, start))
+    estimate, _, products = jax.jit(pairs)(jnp.asarray(matrices), starts)
+    assert estimate.value.dtype == jnp.float32
+    np.testing.assert_allclose(estimate.value[:3], [3, 0, 4.9], atol=1e-5)
+    assert np.isnan(float(estimate.value[3])) and np.isnan(float(estimate.residual[3]))
+    assert products[1] < products[2] < products[3] == 200
 
 
 def test_kernel_norm():
