@@ -22,10 +22,11 @@ from ..tasks.metrics import Series, rules
 from ..tasks.spec import Cell
 from . import batches, methods
 from .build import Carry, Lane, Program, dataset
-from .compiled import TRAINING, Compiled
+from .compiled import ONCE, TRAINING, Compiled
 
 WORKING_SET = 5 * 2**20  # bytes of lanes that run side by side on a CPU; see benchmarks/sweep.py
 CHUNK_FLOPS = 2e9  # work between two looks of the host: about a tenth of a second on two cores
+LARGE = 100_000  # weights from which a measurement per seed takes longer than compiling it well
 CHUNKS = 8  # at least so many looks, so that a group that has stopped early is noticed
 Progress = Callable[[dict[str, Any]], None]
 
@@ -89,6 +90,12 @@ def chunk_blocks(program: Program, lane: Lane, width: int) -> int:
     return -(-total // -(-total // wanted))
 
 
+def _effort(lane: Lane) -> int:
+    """The compiler's effort for what is measured once per seed."""
+    weights = sum(leaf.size for leaf in jax.tree.leaves(lane.origin))
+    return TRAINING if weights >= LARGE else ONCE
+
+
 def _stack(lanes: Sequence[Lane]) -> Lane:
     # `base_*` serve only the measurements at initialisation, which are made lane by lane
     slim = [lane._replace(base_params=None, base_frozen=None) for lane in lanes]
@@ -114,8 +121,8 @@ class Trainer:
         key = (batches.canonical([cell.dataset, cell.model, cell.stream]), seed)
         if key not in self._begun:
             lane = jax.tree.map(jnp.asarray, self.program.lane(cell, seed, self.compiled))
-            began = jax.device_get(self.compiled(self._begin_key, lambda: jax.jit(self.program.begin), lane))
-            self._begun[key] = (lane, began)
+            began = self.compiled(self._begin_key, lambda: jax.jit(self.program.begin), lane, effort=_effort(lane))
+            self._begun[key] = (lane, jax.device_get(began))
         return self._begun[key]
 
     def train(self, lanes: Sequence[Lane], width: int, report: Callable[[float], None]) -> list[_Trained]:
@@ -167,9 +174,9 @@ class Trainer:
     def finish(self, lane: Lane, trained: _Trained) -> dict[str, Any]:
         """Measures the final weights and appends them to the curves."""
         lane = lane._replace(learning_rate=None, options={})  # so that all methods share the function
-        end = jax.device_get(
-            self.compiled(self._finish_key, lambda: jax.jit(self.program.finish), lane, trained.params)
-        )
+        measured = (lane, trained.params)
+        end = self.compiled(self._finish_key, lambda: jax.jit(self.program.finish), *measured, effort=_effort(lane))
+        end = jax.device_get(end)
         trained.loss = np.append(trained.loss, end["loss"])
         trained.reached = trained.reached or self._at_target(trained.loss)
         trained.loss_steps = np.append(trained.loss_steps, trained.steps)

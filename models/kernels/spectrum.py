@@ -9,7 +9,6 @@ So repeated eigenvalues and starts that miss the wanted eigenvector are no trap 
 ≥ size gives the whole spectrum.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -220,14 +219,9 @@ def largest_eigenpair(
     def advance(state: _Ascent) -> _Ascent:
         # one product in the program, of x or of the new direction: a second place would compile the operator twice
         renew = (state.products == 0) | (~state.exact & small(state, 0.5)) | (state.products == products - 1)
-        x = state.x
-        new = state.slope - jnp.dot(x, state.slope) * x
-        new = unit(new)
-        new = unit(new - jnp.dot(x, new) * x)
-        image = matvec(jnp.where(renew, x, new))
-        value, slope, residual = _quotient(x, image)
-        renewed = state._replace(image=image, slope=slope, value=value, residual=residual, exact=jnp.asarray(True))
-        state = jax.tree.map(functools.partial(jnp.where, renew), renewed, _ascended(state, new, image))
+        new = unit(state.slope - jnp.dot(state.x, state.slope) * state.x)
+        vector = jnp.where(renew, state.x, new)
+        state = jax.lax.cond(renew, _renewed, _ascended, state, vector, matvec(vector))
         return state._replace(products=state.products + 1)
 
     zero, unknown = jnp.zeros_like(start), jnp.full((), jnp.inf, start.dtype)
@@ -245,6 +239,12 @@ def _quotient(x: Array, image: Array) -> tuple[Array, Array, Array]:
     return value, slope, jnp.linalg.norm(slope)
 
 
+def _renewed(state: _Ascent, x: Array, image: Array) -> _Ascent:
+    """The same vector with a product for its image."""
+    value, slope, residual = _quotient(x, image)
+    return state._replace(image=image, slope=slope, value=value, residual=residual, exact=jnp.asarray(True))
+
+
 def _ascended(state: _Ascent, new: Array, image: Array) -> _Ascent:
     """The Ritz vector of the space of x, the new direction orthogonal to it and the last move."""
     x = state.x
@@ -255,8 +255,8 @@ def _ascended(state: _Ascent, new: Array, image: Array) -> _Ascent:
     usable = length > LEAST_MOVE  # of a unit vector; what is left of less is rounding, and so would its image be
     scale = jnp.where(usable, 1 / jnp.where(usable, length, 1), 0)
     vectors, images = (x, new, scale * move), (state.image, image, scale * move_image)
-    small = jnp.stack([jnp.stack([jnp.dot(v, a) for a in images]) for v in vectors])
-    small = (small + small.T) / 2
+    rows = [[jnp.dot(v, a) for a in images[i:]] for i, v in enumerate(vectors)]
+    small = jnp.stack([*rows[0], rows[0][1], *rows[1], rows[0][2], rows[1][1], *rows[2]]).reshape(3, 3)
     lowest = -2 * jnp.abs(small).sum() - jnp.finfo(small.dtype).tiny
     small = small.at[2, 2].set(jnp.where(usable, small[2, 2], lowest))  # never chosen
     first, *rest = jnp.linalg.eigh(small)[1][:, -1]

@@ -121,7 +121,13 @@ def test_ascent_without_the_last_move_is_slow(largest, monkeypatch):
     matrix = jnp.diag(jnp.asarray([1.0, 0.99, *np.linspace(0, 0.9, N - 2)]))
     start = jnp.ones(N)
     assert largest(matrix, start)[2] < 100
-    monkeypatch.setattr(spectrum, "LEAST_MOVE", 2.0)  # wrong on purpose: no move is ever used again
+    ascended = spectrum._ascended
+
+    def forgetful(state, new, image):  # wrong on purpose
+        state = ascended(state, new, image)
+        return state._replace(move=0 * state.move, move_image=0 * state.move_image)
+
+    monkeypatch.setattr(spectrum, "_ascended", forgetful)
     steepest = jax.jit(lambda matrix, start: largest_eigenpair(lambda v: matrix @ v, start, 1e-9, 400))
     assert steepest(matrix, start)[2] == 400
 
