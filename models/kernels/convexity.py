@@ -41,7 +41,7 @@ Product = Callable[[Float[Array, " p"]], Float[Array, " p"]]
 SIDE_BY_SIDE = 64  # Hessians of examples estimated together
 LEAST_SHIFT, LARGEST_SHIFT = -60, 40  # powers of two: below the rounding of float64, and beyond any spread
 BISECTIONS = 50
-ROUNDINGS = 4  # units in the last place that a loss is off by: sums of few terms, and of many in pairs
+ROUNDINGS = 4  # units in the last place that each part is off by: sums of few terms, and of many in pairs
 
 
 class Curvature(NamedTuple):
@@ -157,7 +157,7 @@ def curvature_in_cone(
     across = jax.vmap(lambda v: unit(v - jnp.dot(v, axis) * axis))(noise)
     inside = jax.vmap(lambda v: kappa * axis + math.sqrt(1 - kappa**2) * v)(across)
     tried = jnp.concatenate([worst[None], inside])
-    found = _least(objective, gradient, origin, tried, radius)
+    found = _least(objective, _rounding(model, loss, x, y), gradient, origin, tried, radius)
     value = jnp.where(jnp.linalg.norm(mean) > 0, found.estimate.value, jnp.nan)
     return Curvature(Estimate(value, estimate.residual + found.estimate.residual), found.direction)
 
@@ -180,13 +180,33 @@ def curvature_across(
     gradient, product = jax.linearize(jax.grad(objective), origin)
     mean = average_gradient(model, x)
     estimate, worst = minimum_across(product, mean, steps)
-    found = _least(objective, gradient, origin, worst[None], radius)
+    found = _least(objective, _rounding(model, loss, x, y), gradient, origin, worst[None], radius)
     value = jnp.where(jnp.linalg.norm(mean) > 0, found.estimate.value, jnp.nan)
     return Curvature(Estimate(value, estimate.residual + found.estimate.residual), found.direction)
 
 
+def _rounding(
+    model: Any,
+    loss: Callable[[Float[Array, "n c"], Float[Array, "n c"]], Float[Array, ""]],
+    x: Float[Array, "n d"],
+    y: Float[Array, "n c"],
+) -> Callable[[Float[Array, " p"]], Float[Array, ""]]:
+    """What rounding does to the loss at given weights, in units of ε: its own size, and what it inherits from those of
+    the outputs and of the weights, Σ |f ∂L/∂f| + Σ |w ∂L/∂w|, which outlast it where a network interpolates."""
+    objective, _, moved = loss_on(model, loss, x, y)
+
+    def size(weights: Array) -> Array:
+        value, slope = jax.value_and_grad(objective)(weights)
+        outputs = predict(moved(weights), x)
+        pull = jax.grad(lambda f: loss(f, y))(outputs)
+        return jnp.abs(value) + jnp.sum(jnp.abs(outputs * pull)) + jnp.sum(jnp.abs(weights * slope))
+
+    return size
+
+
 def _least(
     objective: Callable[[Array], Array],
+    error: Callable[[Array], Array],
     gradient: Float[Array, " p"],
     origin: Float[Array, " p"],
     directions: Float[Array, "k p"],
@@ -194,7 +214,7 @@ def _least(
 ) -> Curvature:
     """The smallest 2 [L(w + ρu) − L(w) − ρ⟨∇L, u⟩]/ρ² over both signs of the unit vectors given.
 
-    Its residual is what rounding may do to a difference of losses: a few units in the last place of each.
+    Its residual is what rounding may do to a difference of losses whose errors are `error`, in units of ε.
     """
     here = objective(origin)
 
@@ -205,6 +225,6 @@ def _least(
     signed = jnp.concatenate([directions, -directions])
     values = jax.lax.map(curvature, signed)
     least = jnp.argmin(values)
-    size = jnp.abs(here) + jnp.abs(objective(origin + radius * signed[least]))
-    rounding = 2 * ROUNDINGS * jnp.finfo(size.dtype).eps * size / radius**2
+    ends = jnp.stack([origin, origin + radius * signed[least]])
+    rounding = 2 * ROUNDINGS * jnp.finfo(origin.dtype).eps * jnp.sum(jax.lax.map(error, ends)) / radius**2
     return Curvature(Estimate(values[least], rounding), signed[least])

@@ -35,6 +35,7 @@ from ..parameters import partition, predict
 from .spectrum import Estimate, Metric, lanczos_extreme, largest_eigenpair, unit
 
 BASES = 256 * 2**20  # bytes
+LEAST_PRODUCTS = 8  # before a small residual of the loss Hessian is believed
 FEW = 4  # times fewer numbers, from which on products in factors are cheaper than in weights
 
 
@@ -100,13 +101,15 @@ def loss_hessian_top(
 ) -> Estimate:
     """The algebraically largest eigenvalue of ∇²_w loss(f(x), y): the sharpness, whose critical rate is 2/θ.
 
-    loss: (predictions, targets) ↦ number. Conjugate ascent in parameter space from a random vector
-    (`largest_eigenpair`) until the residual is below tolerance·|θ| or after so many Hessian–vector products; memory
-    10·parameters.
+    loss: (predictions, targets) ↦ number. LOBPCG in parameter space from a random vector (`largest_eigenpair`) until
+    the residual is below tolerance·|θ|, after `LEAST_PRODUCTS` Hessian–vector products at least and `products` at most;
+    memory about 11·parameters.
     """
     objective, origin, _ = loss_on(model, loss, x, y)
     start = jax.random.normal(key, origin.shape, origin.dtype)
-    return largest_eigenpair(_curvature(objective, origin), start, tolerance, products)[0]
+    return largest_eigenpair(_curvature(objective, origin), start, tolerance, products, min(LEAST_PRODUCTS, products))[
+        0
+    ]
 
 
 def loss_on(

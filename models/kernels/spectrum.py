@@ -53,10 +53,17 @@ class _State(NamedTuple):
     size_of_a: Float[Array, ""]
 
 
+def length(v: Float[Array, " p"]) -> Float[Array, ""]:
+    """‖v‖, without underflow or overflow of the squares."""
+    largest = jnp.max(jnp.abs(v), initial=0)
+    scale = jnp.where(largest > 0, largest, 1)
+    return scale * jnp.linalg.norm(v / scale)
+
+
 def unit(v: Float[Array, " p"]) -> Float[Array, " p"]:
     """v/‖v‖, or 0 for 0."""
-    length = jnp.linalg.norm(v)
-    return v / jnp.where(length > 0, length, 1)
+    size = length(v)
+    return v / jnp.where(size > 0, size, 1)
 
 
 def _spare(v: Float[Array, " p"]) -> Float[Array, " p"]:
@@ -67,7 +74,7 @@ def _spare(v: Float[Array, " p"]) -> Float[Array, " p"]:
 def _length(v: Float[Array, " p"], metric: Metric | None) -> tuple[Float[Array, ""], Float[Array, " p"] | None]:
     """The length of v, and its image under the metric if that is not the identity."""
     if metric is None:
-        return jnp.linalg.norm(v), None
+        return length(v), None
     dual = metric(v)
     return jnp.sqrt(jnp.maximum(jnp.dot(v, dual), 0)), dual
 
@@ -125,9 +132,9 @@ def lanczos(
         return v - ((basis if duals is None else duals) @ v) @ basis
 
     def normalised(v: Array) -> tuple[Array, Array | None]:
-        length, dual = _length(v, metric)
-        length = jnp.where(length > 0, length, 1)
-        return v / length, None if dual is None else dual / length
+        size, dual = _length(v, metric)
+        size = jnp.where(size > 0, size, 1)
+        return v / size, None if dual is None else dual / size
 
     def ritz_vector(state: _State) -> tuple[Array, Array | None]:
         values, vectors = jnp.linalg.eigh(
@@ -144,12 +151,12 @@ def lanczos(
         basis = state.basis.at[step].set(v, mode="drop")
         duals = None if state.duals is None or dual is None else state.duals.at[step].set(dual, mode="drop")
         w = orthogonal(image, basis, duals)
-        length, _ = _length(w, metric)
-        size_of_a = jnp.maximum(state.size_of_a, jnp.maximum(jnp.abs(alpha), length))
-        exhausted = length <= rounding * size_of_a
+        left, _ = _length(w, metric)
+        size_of_a = jnp.maximum(state.size_of_a, jnp.maximum(jnp.abs(alpha), left))
+        exhausted = left <= rounding * size_of_a
         # A rolled copy of the spare vector is another direction each time. Once is not enough to orthogonalise: what
         # remains carries rounding errors of the size of what was removed.
-        following = jnp.where(exhausted, unit(jnp.roll(spare, step)), w / jnp.where(exhausted, 1, length))
+        following = jnp.where(exhausted, unit(jnp.roll(spare, step)), w / jnp.where(exhausted, 1, left))
         following, dual = normalised(orthogonal(orthogonal(following, basis, duals), basis, duals))
         # The next off-diagonal element by its definition: the length of w has the rounding of what was removed from it,
         # which is all there is where the start was nearly an eigenvector.
@@ -165,7 +172,7 @@ def lanczos(
         )
         return state, (v, image)
 
-    first, dual = normalised(jnp.where(jnp.linalg.norm(start) > 0, start, spare))
+    first, dual = normalised(jnp.where(length(start) > 0, start, spare))
     zero, row, basis = jnp.zeros((), dtype), jnp.zeros(steps, dtype), jnp.zeros((steps, size), dtype)
     state = _State(basis, None if metric is None else basis, row, row, first, dual, zero)
     _, found = jax.lax.fori_loop(
@@ -176,7 +183,8 @@ def lanczos(
 
 class _Ascent(NamedTuple):
     """The unit vector x so far and its image, the residual Ax − θx, the last move (of unit length) and its image, θ,
-    the residual's length, whether the image is a product and no sum of earlier ones, and the products made."""
+    the residual's length, the largest ‖Av‖ seen, whether the image is a product and no sum of earlier ones, and the
+    products made."""
 
     x: Float[Array, " p"]
     image: Float[Array, " p"]
@@ -185,6 +193,7 @@ class _Ascent(NamedTuple):
     move_image: Float[Array, " p"]
     value: Float[Array, ""]
     residual: Float[Array, ""]
+    size_of_a: Float[Array, ""]
     exact: Bool[Array, ""]
     products: Int[Array, ""]
 
@@ -194,40 +203,51 @@ def largest_eigenpair(
     start: Float[Array, " p"],
     tolerance: float = 1e-5,
     products: int = 200,
+    least: int = 2,
 ) -> tuple[Estimate, Float[Array, " p"], Int[Array, ""]]:
     """The algebraically largest eigenvalue of a symmetric operator A, its unit eigenvector and the products made.
 
     From each x to the Ritz vector of the space of x, its residual and the last move: the locally optimal conjugate
-    gradient method, which makes one product per step and converges about as Lanczos would without restarts. Images are
-    summed along with the vectors; before the end the image of x is taken anew, so that the residual is one of A and not
-    of sums.
+    gradient method (LOBPCG with blocks of one), which makes one product per step and converges about as Lanczos would
+    without restarts. Images are summed along with the vectors; before the end the image of x is taken anew, so that
+    the residual is one of A and not of sums.
 
     start: any vector that no symmetry keeps orthogonal to the wanted one; a random one, or the last result nearby.
-    tolerance: of the residual, relative to |θ|; the error of θ is of the order of its square. products: the most that
-    are made, at least two. Raises ValueError for fewer.
-    Source: A. Knyazev, SIAM J. Sci. Comput. 23 (2001), with blocks of one.
+    tolerance: of the residual, relative to |θ|, or what rounding in products leaves of it, 4 ε times the largest ‖Av‖:
+        beyond that, steps would follow rounding. A small residual says that some eigenvalue is near; the error of θ is
+        of the order of its square once x is near the right one.
+    products: the most that are made, at least two; it ends early where θ is not finite.
+    least: so many are made in any case. From a random start x has the residual of A's spread over √p, which is small
+        at once where A is hardly more than a multiple of the identity: then the first few decide nothing.
+    Raises ValueError for fewer than two products.
+    Source: A. Knyazev, SIAM J. Sci. Comput. 23 (2001).
     """
     if products < 2:
         raise ValueError(f"an eigenpair needs at least two products, got {products}")
+    rounding = 4 * float(jnp.finfo(start.dtype).eps)
 
     def small(state: _Ascent, share: float) -> Array:
-        return state.residual <= share * tolerance * jnp.abs(state.value)
+        return state.residual <= share * jnp.maximum(tolerance * jnp.abs(state.value), rounding * state.size_of_a)
 
     def unfinished(state: _Ascent) -> Array:
-        return (state.products < products) & ~(state.exact & small(state, 1.0))
+        done = state.exact & small(state, 1.0) & (state.products >= least)
+        return (state.products < products) & ~done & (jnp.isfinite(state.value) | (state.products == 0))
 
     def advance(state: _Ascent) -> _Ascent:
         # one product in the program, of x or of the new direction: a second place would compile the operator twice
-        renew = (state.products == 0) | (~state.exact & small(state, 0.5)) | (state.products == products - 1)
+        renew = ~state.exact & (small(state, 0.5) | (state.products == least - 1))
+        renew = renew | (state.products == 0) | (state.products == products - 1)
         new = unit(state.slope - jnp.dot(state.x, state.slope) * state.x)
         vector = jnp.where(renew, state.x, new)
-        state = jax.lax.cond(renew, _renewed, _ascended, state, vector, matvec(vector))
-        return state._replace(products=state.products + 1)
+        image = matvec(vector)
+        state = jax.lax.cond(renew, _renewed, _ascended, state, vector, image)
+        largest = jnp.maximum(state.size_of_a, length(image))
+        return state._replace(size_of_a=largest, products=state.products + 1)
 
     zero, unknown = jnp.zeros_like(start), jnp.full((), jnp.inf, start.dtype)
     none, no = jnp.zeros((), jnp.int32), jnp.asarray(False)
-    first = unit(jnp.where(jnp.linalg.norm(start) > 0, start, _spare(start)))
-    state = _Ascent(first, zero, zero, zero, zero, unknown, unknown, no, none)
+    first = unit(jnp.where(length(start) > 0, start, _spare(start)))
+    state = _Ascent(first, zero, zero, zero, zero, unknown, unknown, jnp.zeros((), start.dtype), no, none)
     state = jax.lax.while_loop(unfinished, advance, state)
     return Estimate(state.value, state.residual), state.x, state.products
 
@@ -236,7 +256,7 @@ def _quotient(x: Array, image: Array) -> tuple[Array, Array, Array]:
     """θ = xᵀAx of a unit vector, Ax − θx and its length."""
     value = jnp.dot(x, image)
     slope = image - value * x
-    return value, slope, jnp.linalg.norm(slope)
+    return value, slope, length(slope)
 
 
 def _renewed(state: _Ascent, x: Array, image: Array) -> _Ascent:
@@ -251,14 +271,16 @@ def _ascended(state: _Ascent, new: Array, image: Array) -> _Ascent:
     along, across = jnp.dot(x, state.move), jnp.dot(new, state.move)
     move = state.move - along * x - across * new
     move_image = state.move_image - along * state.image - across * image
-    length = jnp.linalg.norm(move)
-    usable = length > LEAST_MOVE  # of a unit vector; what is left of less is rounding, and so would its image be
-    scale = jnp.where(usable, 1 / jnp.where(usable, length, 1), 0)
+    left = jnp.linalg.norm(move)
+    usable = left > LEAST_MOVE  # of a unit vector; what is left of less is rounding, and so would its image be
+    scale = jnp.where(usable, 1 / jnp.where(usable, left, 1), 0)
     vectors, images = (x, new, scale * move), (state.image, image, scale * move_image)
     rows = [[jnp.dot(v, a) for a in images[i:]] for i, v in enumerate(vectors)]
     small = jnp.stack([*rows[0], rows[0][1], *rows[1], rows[0][2], rows[1][1], *rows[2]]).reshape(3, 3)
+    # directions that are not there are never chosen; x is an eigenvector where there is no new one
+    there = jnp.stack([jnp.asarray(True), jnp.dot(new, new) > 0, usable])
     lowest = -2 * jnp.abs(small).sum() - jnp.finfo(small.dtype).tiny
-    small = small.at[2, 2].set(jnp.where(usable, small[2, 2], lowest))  # never chosen
+    small = jnp.where(jnp.diag(~there), lowest, small)
     first, *rest = jnp.linalg.eigh(small)[1][:, -1]
 
     def moved(own: Array, steps: Sequence[Array]) -> tuple[Array, Array]:
@@ -266,12 +288,22 @@ def _ascended(state: _Ascent, new: Array, image: Array) -> _Ascent:
         return first * own + step, step
 
     (x, step), (image, step_image) = moved(x, vectors[1:]), moved(state.image, images[1:])
-    length, size = jnp.linalg.norm(x), jnp.linalg.norm(step)
-    size = jnp.where(size > 0, size, 1)
-    x, image = x / length, image / length
+    size, moved_by = jnp.linalg.norm(x), jnp.linalg.norm(step)
+    moved_by = jnp.where(moved_by > 0, moved_by, 1)
+    x, image = x / size, image / size
     value, slope, residual = _quotient(x, image)
-    no = jnp.asarray(False)
-    return _Ascent(x, image, slope, step / size, step_image / size, value, residual, no, state.products)
+    return _Ascent(
+        x=x,
+        image=image,
+        slope=slope,
+        move=step / moved_by,
+        move_image=step_image / moved_by,
+        value=value,
+        residual=residual,
+        size_of_a=state.size_of_a,
+        exact=jnp.asarray(False),
+        products=state.products,
+    )
 
 
 def kernel_norm(kernel: Float[Array, "N N"], key: PRNGKeyArray, steps: int = 24) -> Estimate:

@@ -170,7 +170,7 @@ def kernel_critical_rate(ctx: Context, model: Any, *, steps: int = 32) -> Estima
 def sharpness(ctx: Context, model: Any, *, products: int = 200) -> Estimate:
     """lambda_max(grad^2 L), the algebraically largest eigenvalue, at the current weights; loss per weight^2.
 
-    By conjugate ascent with at most so many Hessian-vector products (Cohen et al. 2021, arXiv 2103.00065).
+    By LOBPCG with at most so many Hessian-vector products (Cohen et al. 2021, arXiv 2103.00065).
     """
     return kernels.loss_hessian_top(model, ctx.loss.value, ctx.x_train, ctx.y_train, ctx.key, products)
 

@@ -8,9 +8,11 @@ import pytest
 
 from tangentbench.models.kernels import (
     average_gradient,
+    convexity,
     curvature_across,
     curvature_in_cone,
     largest_hessian_norm,
+    loss_on,
     minimum_across,
     minimum_in_cone,
 )
@@ -194,6 +196,44 @@ def test_curvature_in_cone(case, name, radius):
         assert float(estimate.value) == pytest.approx(brute_force(hessian, mean, 0.6), abs=0.02)  # radius and grid
         assert float(estimate.value) > np.linalg.eigvalsh(hessian)[0] + 0.05  # wrong on purpose: no cone
         assert abs(float(estimate.value) - expected) < float(estimate.residual) < 1e-5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rounding_near_interpolation(dtype):
+    """A loss of nearly nothing is off by what the outputs and the weights are off by, not by units of itself."""
+    radius = {"float32": 0.1, "float64": 1e-3}[dtype]
+    rng = np.random.default_rng(8)
+
+    def rounded(values):
+        return np.asarray(values).astype(dtype).astype(float)
+
+    rows, w, u = rounded(rng.normal(size=(20, 200))), rounded(rng.normal(size=200)), rng.normal(size=200)
+    u = rounded(u / np.linalg.norm(u))
+    y = rounded(100 * np.sin(rows @ w) + 1e-3)
+
+    class Sine(eqx.Module):
+        w: jax.Array
+
+        def __call__(self, row):
+            return 100 * jnp.sin(jnp.dot(row, self.w))[None]
+
+    def mse(pred, y):
+        return jnp.mean((pred - y) ** 2)
+
+    model = Sine(jnp.asarray(w, dtype))
+    x, targets, direction = (jnp.asarray(a, dtype) for a in (rows, y[:, None], u))
+    objective, origin, _ = loss_on(model, mse, x, targets)
+    error = convexity._rounding(model, mse, x, targets)
+    found = convexity._least(objective, error, jax.grad(objective)(origin), origin, direction[None], radius)
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    expected, moving = 0.0, rows @ np.asarray(found.direction, float)
+    for t, weight in zip(nodes, weights, strict=True):
+        z = rows @ w + (1 + t) / 2 * radius * moving
+        curvature = 2 * np.mean(((100 * np.cos(z)) ** 2 - (100 * np.sin(z) - y) * 100 * np.sin(z)) * moving**2)
+        expected += weight * (1 - t) / 2 * curvature
+    value, residual = map(float, found.estimate)
+    own = 16 * np.finfo(dtype).eps * abs(float(objective(origin))) / radius**2
+    assert own < abs(value - expected) <= residual < 1e-2 * abs(expected)  # wrong on purpose: units of the loss
 
 
 def test_curvature_across(case):

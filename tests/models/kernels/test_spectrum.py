@@ -147,8 +147,10 @@ def test_an_eigenpair_that_is_known_costs_few_products(largest):
 def test_the_residual_certifies_an_eigenpair_that_is_not_there_yet():
     values = np.sort(SPECTRA["cluster at the top"])
     start = jnp.asarray(np.random.default_rng(3).normal(size=N))
-    estimate, _, products = largest_eigenpair(lambda v: jnp.asarray(values) * v, start, 1e-9, 7)
+    estimate, vector, products = largest_eigenpair(lambda v: jnp.asarray(values) * v, start, 1e-9, 7)
     assert products == 7 and float(estimate.residual) > 1e-3
+    residual = np.linalg.norm(values * vector - float(estimate.value) * vector)
+    assert float(estimate.residual) == pytest.approx(residual, rel=1e-12)
     assert np.abs(values - float(estimate.value)).min() <= float(estimate.residual)
     with pytest.raises(ValueError, match="two products, got 1"):
         largest_eigenpair(lambda v: v, start, 1e-9, 1)
@@ -163,7 +165,63 @@ def test_eigenpairs_side_by_side(largest):
     assert estimate.value.dtype == jnp.float32
     np.testing.assert_allclose(estimate.value[:3], [3, 0, 4.9], atol=1e-5)
     assert np.isnan(float(estimate.value[3])) and np.isnan(float(estimate.residual[3]))
-    assert products[1] < products[2] < products[3] == 200
+    assert products[3] == 1 < products[2] < 200  # what is not finite ends at once
+
+
+@pytest.mark.parametrize(
+    "values",
+    [-np.linspace(0, 5, N), [1.0, *-np.linspace(10, 1000, N - 1)], [1e-2, *-np.linspace(1, 1000, N - 1)]],
+    ids=["none is positive", "a hundred times below", "and more"],
+)
+def test_ascent_stops_where_rounding_begins(values):
+    """A top that is small beside the other end: its relative tolerance is beyond what products in float32 give."""
+    matrix = planted(values)[0].astype(np.float32)
+    starts = jnp.asarray(np.random.default_rng(4).normal(size=(20, N)), jnp.float32)
+    pairs = jax.jit(jax.vmap(lambda start: largest_eigenpair(lambda v: jnp.asarray(matrix) @ v, start)))
+    estimates, vectors, products = jax.device_get(pairs(starts))
+    size = np.abs(values).max()
+    truth = np.linalg.eigvalsh(matrix.astype(float))[-1]
+    np.testing.assert_allclose(estimates.value, truth, atol=1e-6 * size)
+    residuals = np.linalg.norm(vectors @ matrix.astype(float) - estimates.value[:, None] * vectors, axis=1)
+    np.testing.assert_allclose(estimates.residual, residuals, atol=3e-7 * size)
+    assert residuals.max() < 3e-6 * size and products.max() < 200
+
+
+def test_a_multiple_of_the_identity_and_little_more():
+    """Any vector is nearly an eigenvector: the first residual says nothing of the top."""
+    size = 250_000
+    direction = jnp.asarray(np.random.default_rng(6).normal(size=size))
+    direction = direction / jnp.linalg.norm(direction)
+    start = jnp.asarray(np.random.default_rng(7).normal(size=size))
+
+    def product(v):
+        return v + 0.002 * direction * jnp.dot(direction, v)
+
+    assert (
+        float(largest_eigenpair(product, start, least=1)[0].value) < 1.001
+    )  # wrong on purpose: the first residual believed
+    estimate, _, products = largest_eigenpair(product, start, least=8)
+    assert float(estimate.value) == pytest.approx(1.002, rel=1e-9) and int(products) < 12
+
+
+def test_an_eigenvector_is_not_left_for_nothing():
+    """With no direction to go, and all eigenvalues negative, the zero vector would win."""
+    values = -jnp.linspace(1.0, 2.0, N)
+    estimate, vector, _ = largest_eigenpair(lambda v: values * v, jnp.eye(N)[0], least=6)
+    assert float(estimate.value) == -1 and float(jnp.linalg.norm(vector)) == 1
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e25])
+def test_residuals_of_tiny_and_huge_operators_in_float32(scale):
+    matrix = jnp.asarray(planted(SPECTRA["cluster at the top"])[0] * scale, jnp.float32)
+    start = jnp.asarray(np.random.default_rng(3).normal(size=N), jnp.float32)
+    found, vector, _ = largest_eigenpair(lambda v: matrix @ v, start, products=6)
+    krylov, ritz = lanczos_extreme(lambda v: matrix @ v, start, 4)
+    for estimate, v in ((found, vector), (krylov, ritz)):
+        v, exact = np.asarray(v, float), np.asarray(matrix, float)
+        residual = np.linalg.norm(exact @ v - float(estimate.value) * v)
+        assert float(estimate.residual) == pytest.approx(residual, rel=1e-3)  # 0 where squares underflow
+        assert residual > 1e-3 * scale
 
 
 def test_kernel_norm():
