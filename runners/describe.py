@@ -59,7 +59,8 @@ def setup(task: Task) -> dict[str, str]:
 
 def _texts(facts: Mapping[str, Any]) -> dict[str, str]:
     shown = {key: value for key, value in facts.items() if value not in (None, "", [], {})}
-    return {key: _labels_text(value) if key == "labels" else text_of(value) for key, value in shown.items()}
+    special = {"labels": _labels_text, "metrics": NEXT.join}
+    return {key: special.get(key, text_of)(value) for key, value in shown.items()}
 
 
 def _facts(task: Task) -> dict[str, Any]:
@@ -169,8 +170,10 @@ def _option_text(value: Any) -> str:
 
 
 def _metric_text(metric: Mapping[str, Any]) -> str:
-    label = "" if metric["label"] == metric["name"] else f" as {metric['label']}"
-    return f"{metric['name']} ({metric['at']}){label}"
+    label = "" if metric["label"] == metric["name"] else f", label {metric['label']}"
+    options = {key: value for key, value in metric.items() if key not in ("name", "label", "at")}
+    words = "".join(f", {key} {text_of(value)}" for key, value in options.items())
+    return f"{metric['name']} (at {metric['at']}{label}{words})"
 
 
 def _claim_row(claim: Claim, task: Task) -> Row:

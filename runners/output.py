@@ -8,6 +8,7 @@ from typing import Any
 
 from . import batches, tables
 from .arenas import Arena
+from .certificates import UNCERTIFIED, uncertified
 from .results import Run, Store
 from .schedule import missing
 from .tables import Column
@@ -33,9 +34,10 @@ def runs(found: Sequence[Run], fmt: str) -> str:
     """One row per cell: how its runs ended and its metrics' medians over seeds; with ``json`` and ``csv`` every run."""
     if fmt in ("json", "csv"):
         records = [_record(run) for run in found]
-        if fmt == "json":
-            return json.dumps(records, indent=1, ensure_ascii=False, allow_nan=False)
-        return tables.render(records, [], "csv")
+        if fmt == "csv":
+            return tables.render([{**row, "uncertified": " ".join(row["uncertified"])} for row in records], [], "csv")
+        documents = [{**row, "certificates": run.certificates} for row, run in zip(records, found, strict=True)]
+        return json.dumps(documents, indent=1, ensure_ascii=False, allow_nan=False)
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in found:
         groups.setdefault((run.task, cell_name(run)), []).append(run)
@@ -98,8 +100,13 @@ def _medians(runs: Sequence[Run]) -> str:
     labels = {label: None for run in runs for label in run.scalars}
     parts = []
     for label in labels:
-        values = [v for run in runs if (v := run.scalars.get(label)) is not None]
-        parts.append(f"{label} {tables.number(median(values)) if values else '–'}")
+        found = [(run, value) for run in runs if (value := run.scalars.get(label)) is not None]
+        values = [value for _, value in found]
+        doubtful = sum(1 for run, _ in found if uncertified(run, label))
+        notes = [f"{len(values)} of {len(runs)} seeds"] if 0 < len(values) < len(runs) else []
+        notes += [f"{doubtful} {UNCERTIFIED}"] if doubtful else []
+        text = f"{label} {tables.number(median(values)) if values else '–'}"
+        parts.append(f"{text} ({', '.join(notes)})" if notes else text)
     return ", ".join(parts)
 
 
@@ -114,6 +121,7 @@ def _record(run: Run) -> dict[str, Any]:
         "outcome": run.outcome,
         "message": run.message,
         **run.scalars,
+        "uncertified": [label for label, value in run.scalars.items() if value is not None and uncertified(run, label)],
         "steps": run.steps,
         "work": run.work,
         "digest": run.digest,

@@ -271,7 +271,10 @@ def _controlled(control: Node, given: list[str], item: Node, named: Mapping[str,
     if not isinstance(control.value, str):
         return None  # reported by the schema
     other = named.get(control.value)
-    if other is None or other is item:
+    if other is item:
+        report.add(control, "a claim cannot be its own control", "name the claim that must fail here")
+        return None
+    if other is None:
         known = [name for name, node in named.items() if node is not item and node.get("control") is None]
         report.add(control, f"no claim is called '{control.value}'", did_you_mean(control.value, known))
         return None

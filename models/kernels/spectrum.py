@@ -284,7 +284,7 @@ def _ascended(state: _Ascent, new: Array, image: Array) -> _Ascent:
     first, *rest = jnp.linalg.eigh(small)[1][:, -1]
 
     def moved(own: Array, steps: Sequence[Array]) -> tuple[Array, Array]:
-        step = sum(c * v for c, v in zip(rest, steps, strict=True))
+        step = rest[0] * steps[0] + rest[1] * steps[1]
         return first * own + step, step
 
     (x, step), (image, step_image) = moved(x, vectors[1:]), moved(state.image, images[1:])

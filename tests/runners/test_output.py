@@ -52,6 +52,23 @@ def test_a_reader_gets_one_row_per_cell(fmt, monkeypatch):
         assert words in text
 
 
+def test_values_that_are_no_evidence_are_marked(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    top = part("metric", "sharpness") | {"label": "top", "at": "start"}
+    cell = {**CELL.model_dump(mode="json"), "metrics": [top]}
+    found = [
+        run(seed, cell=cell, scalars={"top": value}, certificates={"top.residual": residual})
+        for seed, value, residual in ((0, 4.0, 0.001), (1, 5.0, 2.0), (2, None, 0.0))
+    ]
+    assert "top 4.50 (2 of 3 seeds, 1 not certified)" in output.runs(found, "markdown")
+    documents = json.loads(output.runs(found, "json"))
+    assert [document["uncertified"] for document in documents] == [[], ["top"], []]
+    assert documents[1]["certificates"] == {"top.residual": 2.0}
+    assert [row["uncertified"] for row in csv.DictReader(io.StringIO(output.runs(found, "csv")))] == ["", "top", ""]
+    certified = [run(0, cell=cell, scalars={"top": 4.0}, certificates={"top.residual": 0.001})]
+    assert "top 4.00 |" in output.runs(certified, "markdown")
+
+
 def test_an_arenas_runs_are_told_apart(monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     tuned = [run(0, coords={"method": "gd", "point": k}, role="tune") for k in (0, 1)]

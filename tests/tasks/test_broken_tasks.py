@@ -447,6 +447,10 @@ CASES = {
         TASK, "control: wider_is_better", "control: §wider_is_beter", "no claim is called 'wider_is_beter'",
         "did you mean 'wider_is_better'?",
     ),
+    "control of itself": (
+        TASK, "control: wider_is_better", "control: §not_at_sixteen", "a claim cannot be its own control",
+        "name the claim that must fail here",
+    ),
     "control of a control": (
         TASK, "tiers:", "  - {id: more, says: More, control: §not_at_sixteen}\ntiers:", "'not_at_sixteen' is itself a control",
         "name the claim that must fail here",
