@@ -21,6 +21,11 @@ class Sample(NamedTuple):
     left_out: dict[int, str]
 
     @property
+    def pending(self) -> list[str]:
+        """Why seeds have no value yet."""
+        return [reason for reason in self.left_out.values() if reason in PENDING]
+
+    @property
     def lost(self) -> list[str]:
         """The reason of every seed whose runs ended without a value."""
         return [reason for reason in self.left_out.values() if reason not in PENDING]

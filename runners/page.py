@@ -60,14 +60,12 @@ def context(report: Report) -> dict[str, Any]:
     tasks = [_task(item, anchors[item.task.id], names) for item in report.tasks]
     claims = {(item["id"], claim["claim"]): claim["anchor"] for item in tasks for claim in item["claims"]}
     runs = [run for item in report.tasks for run in item.runs]
-    idle = {item.task.id for item in report.tasks if not item.runs}
     return {
         "tier": report.tier,
-        "counts": verdict_counts(verdict for verdict in report.verdicts if verdict.task not in idle),
-        "waiting": sum(verdict.task in idle for verdict in report.verdicts),
+        "counts": verdict_counts(report.verdicts),
         "overview": overview(report.arenas),
         "arenas": [arena_board(arena, anchors[arena.task]) for arena in report.arenas],
-        "papers": papers(report.verdicts, anchors, claims, idle),
+        "papers": papers(report.verdicts, anchors, claims),
         "tasks": tasks,
         "stale": sum(run.code != report.code for run in runs),
         "origin": origin(runs),
@@ -103,7 +101,6 @@ def _task(item: TaskReport, anchor: str, names: Names) -> dict[str, Any]:
     charts = [_chart(chart, item.source, names.new(f"{anchor}-{chart.kind}")) for chart in item.charts]
     curves = [chart for chart in charts if chart["kind"] == "curves"]
     paper = task.paper
-    idle: dict[str, Any] = {} if item.runs else {"verdict": "not run", "notes": ""}
     return {
         "id": task.id,
         "anchor": anchor,
@@ -112,7 +109,7 @@ def _task(item: TaskReport, anchor: str, names: Names) -> dict[str, Any]:
         "paper": paper.arxiv if paper else "",
         "where": (paper.where or "") if paper else "",
         "note": (paper.note or "") if paper else "",
-        "claims": [{**claim_row(v), **idle, "anchor": names.new(f"{anchor}:{v.claim}")} for v in item.verdicts],
+        "claims": [{**claim_row(v), "anchor": names.new(f"{anchor}:{v.claim}")} for v in item.verdicts],
         "counts": verdict_counts(item.verdicts),
         "arena": task.leaderboard is not None,
         "charts": [chart for chart in charts if chart["kind"] != "curves"],

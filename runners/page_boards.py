@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -119,12 +119,12 @@ def papers(
     verdicts: Sequence[Verdict],
     anchors: Mapping[str, str],
     claims: Mapping[tuple[str, str], str],
-    idle: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """The claims of every paper, those without one last; `anchors`, `claims`: where tasks and claims are explained.
 
-    Tasks in `idle`, of which nothing was run, are only named, with how many claims and controls they have.
+    Tasks of which nothing was run are only named, with how many claims and controls they have.
     """
+    idle = {v.task for v in verdicts} - {v.task for v in verdicts if v.verdict != "not run"}
     ordered = sorted(verdicts, key=lambda v: (not v.paper, v.paper))
     found = []
     for paper, of_paper in groupby(ordered, key=lambda v: v.paper):

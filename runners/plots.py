@@ -24,8 +24,9 @@ COLOURS = {
     "undecided": "#999999",
     "fails": "#D55E00",
     "not rejected": "#E69F00",
+    "not run": "#cccccc",
 }
-MARKERS = {"holds": "o", "rejected": "D", "undecided": "s", "fails": "X", "not rejected": "P"}
+MARKERS = {"holds": "o", "rejected": "D", "undecided": "s", "fails": "X", "not rejected": "P", "not run": "."}
 ARENA_LINES = 4.0  # title, axis and its label, in lines of text
 REACH = 2.0  # widths of the acceptance region shown on either side of it
 INK, FAINT = "#222222", "#dddddd"
@@ -234,7 +235,7 @@ def _claim(ax: Axes, place: float, verdict: Verdict) -> None:
     ax.barh(place, 1.0 if two_sided else 1 + REACH, height=0.76, color="#e3eef7", linewidth=0, zorder=0.5)
     note = f"{interval(verdict.value, verdict.low, verdict.high)}   {verdict.region}"
     if verdict.value is None:
-        note = verdict.reason or "not run"
+        note = verdict.reason or verdict.missing
         ax.plot(0.5, place, MARKERS[verdict.verdict], color="white", markeredgecolor=colour, markersize=5.5, zorder=3)
     else:
         low, high = interval_places(verdict)

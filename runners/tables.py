@@ -30,6 +30,7 @@ COLOURS = {
     "fails": "bold red",
     "not rejected": "bold red",
     "undecided": "yellow",
+    "not run": "dim",
 }
 QUANTITIES = {"exponent": "slope", "monotone": "tau", "outcome": "share", "boundary": "boundary"}
 
@@ -119,11 +120,12 @@ def claims_table(
 
 
 def summary(verdicts: Iterable[Verdict]) -> str:
-    """`41 holds, 3 undecided, 0 fails; 12/12 controls rejected`."""
+    """`41 holds, 3 undecided, 0 fails; 12/12 controls rejected`, and how many of both were not run, if any."""
     counts = verdict_counts(verdicts)
     controls = counts["rejected"] + counts["not rejected"]
     head = f"{counts['holds']} holds, {counts['undecided']} undecided, {counts['fails']} fails"
-    return f"{head}; {counts['rejected']}/{controls} controls rejected"
+    waiting = f"; {counts['not run']} not run" if counts["not run"] else ""
+    return f"{head}; {counts['rejected']}/{controls} controls rejected{waiting}"
 
 
 def _arena_title(arena: Arena) -> str:

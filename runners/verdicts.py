@@ -4,7 +4,8 @@ A claim **holds** where the interval lies inside its region, **fails** where the
 otherwise. A control is the same claim in a setting where it must fail: it is **rejected** where it fails (an exponent
 only on the side and at the distance that `Rejection` says), and **not rejected** otherwise. A seed whose run ended
 without a value, as after divergence, or with one that is not certified (see `certificates`), is not dropped: the others
-alone neither let a claim hold nor reject a control.
+alone neither let a claim hold nor reject a control. Nor is there a verdict before every seed asked for was run: until
+then it is **not run**.
 Everything is answered from stored runs; neither jax nor `scipy.stats` is imported.
 """
 
@@ -25,7 +26,7 @@ from .records import Cell, Lookup
 from .regions import Region, Rejection, region_of
 from .statistics import Interval
 
-VERDICTS = ("holds", "fails", "undecided", "rejected", "not rejected")
+VERDICTS = ("holds", "fails", "undecided", "rejected", "not rejected", "not run")
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,9 @@ def _verdict(
         reason = str(error)
     sample = measured.sample if measured else Sample({}, {})
     enough = len(sample.estimates) >= LEAST_SEEDS
-    if measured and not enough:
+    if sample.pending:
+        enough = False
+    elif measured and not enough:
         reason = f"a verdict needs {LEAST_SEEDS} seeds with a value, got {len(sample.estimates)}"
     interval = measured.interval if measured and enough else None
     region = measured.region if measured else region_of(options)
@@ -213,6 +216,8 @@ def _verdict(
     if sample.lost and kind != "outcome" and verdict in ("holds", "rejected"):
         reason = f"cannot {'be rejected' if control else 'hold'}: {_lost_text(sample)}"
         verdict = "not rejected" if control else "undecided"
+    if sample.pending:
+        reason, verdict = "", "not run"
     paper = _plain(task.paper) if task.paper is not None else {}
     return Verdict(
         task=task.id,

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tangentbench.runners import verdicts as judge
 from tangentbench.runners.plots import COLOURS, MARKERS, boards_figure, interval_places, position, save
 
 from .test_tables import VERDICTS, make_arena, make_verdict
@@ -40,7 +41,7 @@ def test_ratios_are_placed_as_logarithms():
 
 
 def test_every_verdict_has_a_colour_and_a_marker_of_its_own():
-    assert len(set(COLOURS.values())) == len(set(MARKERS.values())) == 5
+    assert len(set(COLOURS.values())) == len(set(MARKERS.values())) == len(judge.VERDICTS)
     assert set(COLOURS) == set(MARKERS)
 
 

@@ -225,16 +225,18 @@ def test_what_was_not_run_takes_a_line_each(collected):
     assert "not run" not in page.html(found)
     scaling = next(item for item in found.tasks if item.task.id == "show/scaling")
     rows = tuple(replace(row, state="not run", rank_low=None, score=None) for row in found.arenas[0].rows)
+    waiting = tuple(replace(v, verdict="not run") if v.task == "show/scaling" else v for v in found.verdicts)
     partial = replace(
         found,
+        verdicts=waiting,
         tasks=tuple(replace(item, runs=()) if item is scaling else item for item in found.tasks),
         arenas=(replace(found.arenas[0], rows=rows),),
     )
     shown = page.context(partial)
     waiting = [(w["task"], w["claims"]) for paper in shown["papers"] for w in paper["waiting"]]
-    assert waiting == [("show/scaling", len(scaling.verdicts))] and shown["waiting"] == len(scaling.verdicts)
+    assert waiting == [("show/scaling", len(scaling.verdicts))]
+    assert shown["counts"]["not run"] == len(scaling.verdicts)
     assert not [row for paper in shown["papers"] for row in paper["rows"] if row["task"] == "show/scaling"]
-    assert sum(shown["counts"].values()) == len(found.verdicts) - len(scaling.verdicts)
     read = Reader(page.html(partial))
     assert not [table for table in read.of("table") if table.get("class") == "arena"]
     assert found.arenas[0].title in "".join(read.words)
@@ -296,6 +298,11 @@ def test_the_command_writes_page_and_figures(call, collected, tmp_path):
     ]
     assert names == [*written, "index.html"]
     Store(store)  # it is as it was
+
+
+def test_it_says_what_was_not_run(call, collected):
+    code, _, err = call("show/search", "--results", collected[1].root, "--any-code", "--seeds", 9, "-o", "more")
+    assert code == 0 and "not run at the laptop tier: `tangentbench leaderboard --tier laptop`" in err
 
 
 def test_the_command_s_mistakes(call, collected, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from tangentbench.runners.statistics import Interval
 from tangentbench.runners.tables import claims_table
-from tangentbench.runners.verdicts import Region, Rejection, evaluate, exit_code, verdict_counts
+from tangentbench.runners.verdicts import VERDICTS, Region, Rejection, evaluate, exit_code, verdict_counts
 from tangentbench.tasks import load
 
 from .boards import SEEDS, make_cell, make_run, make_task, runs_of
@@ -186,10 +186,10 @@ def test_outcome(hits, expected):
 
 def test_an_outcome_counts_finished_runs_only():
     claim = {"outcome": {"is": ["divergent"], "at_least": 0.5}}
-    statuses = {0: {"status": "timeout", "outcome": None}, 1: {"status": "skipped", "outcome": None}, 2: None}
+    statuses = {seed: {"status": why, "outcome": None} for seed, why in enumerate(["timeout", "error", "error"])}
     verdict = one(claim, [make_cell()], lambda cell, seed: statuses.get(seed, {"outcome": "divergent"}))
     assert (verdict.value, verdict.seeds) == (1.0, 5)
-    assert verdict.missing == "3 of 8 seeds left out: 1 timeout, 1 skipped, 1 not run"
+    assert verdict.missing == "3 of 8 seeds left out: 2 error, 1 timeout"
 
 
 @pytest.mark.parametrize(("place", "expected"), [(4.0, "holds"), (2.0, "fails"), (3.92, "undecided")])
@@ -313,7 +313,7 @@ def test_an_undecided_control_is_not_rejected():
     assert verdicts[1].verdict == "not rejected" and exit_code(verdicts) == 3
     # before its runs are there a control says nothing, and breaks nothing
     verdicts = evaluate(task, cells, runs_of(lambda cell, seed: None))
-    assert [v.verdict for v in verdicts] == ["undecided", "not rejected"] and exit_code(verdicts) == 0
+    assert [v.verdict for v in verdicts] == ["not run", "not run"] and exit_code(verdicts) == 0
     # but one that ran and has no value to show is a broken control
     lost = {"scalars": {"m": None}, "outcome": "divergent"}
     verdicts = evaluate(task, cells, runs_of(lambda cell, seed: lost))
@@ -327,7 +327,20 @@ def test_fewer_than_three_seeds_decide_nothing():
     assert (verdict.verdict, verdict.value, verdict.seeds) == ("undecided", None, 2)
     assert verdict.reason == "a verdict needs 3 seeds with a value, got 2"
     assert verdict.missing == "6 of 8 seeds left out: 6 divergent"
-    assert one(claim, [make_cell()], lambda cell, seed: 1.0 if seed < 3 else None).verdict == "holds"
+    assert one(claim, [make_cell(seeds=range(3))], lambda cell, seed: 1.0).verdict == "holds"
+
+
+@pytest.mark.parametrize("why", [None, "interrupted", "skipped"])
+@pytest.mark.parametrize("value", [1.0, 0.0])
+def test_no_verdict_before_every_seed_was_run(why, value):
+    """As after another tier, of which this one shares the cell but wants more seeds: some alone decide nothing."""
+    waiting = why and {"status": why, "outcome": None}
+    claims = {"id": "big", "threshold": {"metric": "m", "at_least": 0.5}}, {"id": "same", "control": "big"}
+    found = evaluate(make_task(*claims), [make_cell()], runs_of(lambda cell, seed: value if seed < 7 else waiting))
+    for verdict in found:
+        assert (verdict.verdict, verdict.value, verdict.low, verdict.seeds) == ("not run", None, None, 7)
+        assert (verdict.reason, verdict.missing) == ("", f"1 of 8 seeds left out: 1 {why or 'not run'}")
+    assert exit_code(found) == 0
 
 
 @pytest.mark.parametrize(
@@ -339,13 +352,10 @@ def test_fewer_than_three_seeds_decide_nothing():
         ({"status": "error", "outcome": None}, "2 of 8 seeds gave no value (2 error)"),
         ({"status": "timeout", "outcome": None}, "2 of 8 seeds gave no value (2 timeout)"),
         ({"status": "out_of_memory", "outcome": None}, "2 of 8 seeds gave no value (2 out of memory)"),
-        ({"status": "interrupted", "outcome": None}, ""),
-        ({"status": "skipped", "outcome": None}, ""),
-        (None, ""),
     ],
 )
 def test_a_seed_that_ended_without_a_value_is_not_dropped(lost, reason):
-    """What the other seeds say neither holds nor rejects; a seed that is still to run is only missing."""
+    """What the other seeds say neither holds nor rejects."""
     task = make_task(
         {"id": "big", "threshold": {"metric": "m", "at_least": 0.5}, "where": {"a": 1}},
         {"id": "small", "control": "big", "where": {"a": 2}},
@@ -357,11 +367,8 @@ def test_a_seed_that_ended_without_a_value_is_not_dropped(lost, reason):
 
     claim, control = evaluate(task, cells, runs_of(values))
     assert (claim.seeds, control.seeds) == (6, 6) and claim.missing.startswith("2 of 8 seeds left out: 2 ")
-    if reason:
-        assert (claim.verdict, claim.reason) == ("undecided", f"cannot hold: {reason}")
-        assert (control.verdict, control.reason) == ("not rejected", f"cannot be rejected: {reason}")
-    else:
-        assert (claim.verdict, control.verdict, claim.reason, control.reason) == ("holds", "rejected", "", "")
+    assert (claim.verdict, claim.reason) == ("undecided", f"cannot hold: {reason}")
+    assert (control.verdict, control.reason) == ("not rejected", f"cannot be rejected: {reason}")
 
 
 def test_a_lost_seed_shields_no_claim_that_fails_and_is_found_beside_one_that_is_not_run():
@@ -426,20 +433,19 @@ def test_runs_of_other_code_are_counted_as_stale():
 
 
 def test_every_claim_of_the_suite_is_evaluated():
-    """With nothing run all is undecided for that reason alone: no claim is malformed, none selects a wrong cell."""
+    """With nothing run that is all there is to say: no claim is malformed, none selects a wrong cell."""
     for task in load.find():
         verdicts = evaluate(task, load.cells(task), lambda cell, seed: None)
         assert len(verdicts) == len(task.claims)
         for verdict in verdicts:
-            assert verdict.verdict in ("undecided", "not rejected")
-            assert verdict.reason == "a verdict needs 3 seeds with a value, got 0", verdict
+            assert (verdict.verdict, verdict.reason) == ("not run", ""), verdict
             assert verdict.missing.endswith("not run") and verdict.tier == "laptop"
 
 
 def test_counts_and_exit_code():
     held = one({"threshold": {"metric": "m", "at_least": 0.5}}, [make_cell()], lambda cell, seed: 1.0)
     verdicts = [held, held, replace(held, verdict="undecided"), replace(held, verdict="rejected", control=True)]
-    assert verdict_counts(verdicts) == {"holds": 2, "fails": 0, "undecided": 1, "rejected": 1, "not rejected": 0}
+    assert verdict_counts(verdicts) == dict.fromkeys(VERDICTS, 0) | {"holds": 2, "undecided": 1, "rejected": 1}
     assert exit_code(verdicts) == 0
     assert exit_code([*verdicts, replace(held, verdict="fails")]) == 3
 
