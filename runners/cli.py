@@ -222,6 +222,9 @@ def _report(options: argparse.Namespace) -> int:
     except OSError as error:
         raise CannotDraw(f"cannot write to {options.output}: {error.strerror or error}") from error
     print(written.page)
+    if waiting := sum(verdict.verdict == "not run" for verdict in found.verdicts):
+        again = f"tangentbench leaderboard --tier {options.tier}"
+        print(f"{waiting} claims and controls were not run at the {options.tier} tier: `{again}`", file=sys.stderr)
     if written.figures:
         print(f"{len(written.figures)} figures in {Path(options.output) / 'figures'}")
     return 0

@@ -131,6 +131,16 @@ METRICS = {
             tolerance=EIGENVALUE,
         ),
         _state(
+            "side_kernel_norm",
+            "Spectral norm of the tangent kernel on the inputs of one sign",
+            "lambda_max of K on the training inputs with x_0 >= 0, or x_0 < 0",
+            "arXiv 2205.11787, Theorem 3",
+            unit="output^2 / weight^2",
+            cost="one kernel and Lanczos",
+            options="SideOptions",
+            tolerance=EIGENVALUE,
+        ),
+        _state(
             "kernel_change",
             "Largest relative change of the tangent kernel",
             "max over records t of ||K_t - K_0||_F / ||K_0||_F",
@@ -246,6 +256,16 @@ METRICS = {
             direction="higher",
             cost="Lanczos on products with the loss Hessian, and per example",
             options="RestrictedCurvatureOptions",
+            tolerance=EIGENVALUE,
+        ),
+        _convexity(
+            "restricted_pl_ratio",
+            "Squared gradient over what restricted strong convexity promises of it",
+            "||grad L||^2 / (2 alpha (L - inf)), alpha the convexity_constant where it is positive, inf the smallest "
+            "L(w + d) found over d, |cos(d, g)| >= kappa, or 0 unless restricted",
+            direction="higher",
+            cost="Lanczos on Hessian-vector products per example, projected descent",
+            options="RestrictedPlOptions",
             tolerance=EIGENVALUE,
         ),
         _state(

@@ -48,6 +48,15 @@ class ConvexityOptions(LargestHessianOptions):
     """Smallest cosine with the average gradient."""
 
 
+class RestrictedPlOptions(ConvexityOptions):
+    """The Polyak-Lojasiewicz condition restricted to the cone."""
+
+    descents: Steps = 100
+    """Steps of projected descent to the smallest loss in the cone."""
+    restricted: bool = True
+    """Whether the loss is compared with the smallest one in the cone, or with 0."""
+
+
 class OrthogonalCurvatureOptions(ConvexityOptions):
     """Curvature of the loss across the average gradient."""
 

@@ -1,6 +1,7 @@
 """Derivative kernels of a model: tangent kernel and spectra, Hessians, convexity, AGOP, distance from Taylor models."""
 
 from .agop import agop, alignment, layer_agop
+from .cone import least_in_cone, project_onto_cone
 from .convexity import (
     Curvature,
     average_gradient,
@@ -31,6 +32,7 @@ __all__ = [
     "lanczos_extreme",
     "largest_eigenpair",
     "largest_hessian_norm",
+    "least_in_cone",
     "layer_agop",
     "loss_hessian_top",
     "loss_on",
@@ -38,6 +40,7 @@ __all__ = [
     "minimum_in_cone",
     "predictor_hessian_norm",
     "predictor_hessian_norms",
+    "project_onto_cone",
     "tangent_kernel",
     "top_eigenpairs",
     "worst_direction_error",

@@ -157,7 +157,7 @@ def curvature_in_cone(
     across = jax.vmap(lambda v: unit(v - jnp.dot(v, axis) * axis))(noise)
     inside = jax.vmap(lambda v: kappa * axis + math.sqrt(1 - kappa**2) * v)(across)
     tried = jnp.concatenate([worst[None], inside])
-    found = _least(objective, _rounding(model, loss, x, y), gradient, origin, tried, radius)
+    found = _least(objective, loss_rounding(model, loss, x, y), gradient, origin, tried, radius)
     value = jnp.where(jnp.linalg.norm(mean) > 0, found.estimate.value, jnp.nan)
     return Curvature(Estimate(value, estimate.residual + found.estimate.residual), found.direction)
 
@@ -180,12 +180,12 @@ def curvature_across(
     gradient, product = jax.linearize(jax.grad(objective), origin)
     mean = average_gradient(model, x)
     estimate, worst = minimum_across(product, mean, steps)
-    found = _least(objective, _rounding(model, loss, x, y), gradient, origin, worst[None], radius)
+    found = _least(objective, loss_rounding(model, loss, x, y), gradient, origin, worst[None], radius)
     value = jnp.where(jnp.linalg.norm(mean) > 0, found.estimate.value, jnp.nan)
     return Curvature(Estimate(value, estimate.residual + found.estimate.residual), found.direction)
 
 
-def _rounding(
+def loss_rounding(
     model: Any,
     loss: Callable[[Float[Array, "n c"], Float[Array, "n c"]], Float[Array, ""]],
     x: Float[Array, "n d"],

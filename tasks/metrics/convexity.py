@@ -115,6 +115,27 @@ def restricted_curvature_margin(
     return Difference(found.estimate.value - bound, residual, term)
 
 
+def restricted_pl_ratio(
+    ctx: Context, model: Any, *, kappa: float = 0.5, steps: int = 32, descents: int = 100, restricted: bool = True
+) -> Estimate:
+    """|grad L|^2 / (2 alpha (L - inf)), alpha the `convexity_constant`, inf the smallest loss found in Q_kappa.
+
+    At least 1 where restricted strong convexity holds: gradient descent then decays as fast as the paper's rate says,
+    whatever the learning rate (arXiv 2209.15106, restricted Polyak-Lojasiewicz condition). Without `restricted` inf is
+    0, and nothing promises that. inf is found from above by `descents` projected steps, so the ratio from above, too.
+    A pure number; NaN where alpha is not positive. The residuals of alpha and inf are carried over.
+    """
+    alpha = convexity_constant(ctx, model, kappa=kappa, steps=steps)
+    loss = ctx.loss.value(models.predict(model, ctx.x_train), ctx.y_train)
+    inf = Estimate(jnp.zeros_like(loss), jnp.zeros_like(loss))
+    if restricted:
+        data = (ctx.loss.value, ctx.x_train, ctx.y_train)
+        inf = kernels.least_in_cone(model, *data, ctx.key, kappa=kappa, steps=descents)
+    reach = loss - inf.value
+    ratio = jnp.where(alpha.value > 0, pl_constant(ctx, model) * loss / (alpha.value * reach), jnp.nan)
+    return Estimate(ratio, ratio * (alpha.residual / alpha.value + inf.residual / reach))
+
+
 def _in_cone(ctx: Context, model: Any, kappa: float, radius: float, directions: int, steps: int) -> kernels.Curvature:
     options = {"kappa": kappa, "radius": radius, "directions": directions, "steps": steps}
     return kernels.curvature_in_cone(model, ctx.loss.value, ctx.x_train, ctx.y_train, ctx.key, **options)

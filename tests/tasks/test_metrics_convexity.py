@@ -24,6 +24,7 @@ OPTIONS = {
     "convexity_constant": {"kappa": KAPPA, "steps": STEPS},
     "restricted_curvature": {"kappa": KAPPA, "radius": RADIUS, "directions": 2, "steps": STEPS},
     "orthogonal_curvature": {"kappa": KAPPA, "radius": RADIUS, "steps": STEPS},
+    "restricted_pl_ratio": {"kappa": KAPPA, "steps": STEPS, "descents": 4},
     "restricted_curvature_margin": {"kappa": KAPPA, "radius": RADIUS, "directions": 2, "steps": STEPS},
 }
 
@@ -121,6 +122,24 @@ def test_curvatures(c):
     if c == 1:  # claims for the paper's square loss: 2 kappa^2 |g|^2 - 2 sqrt(L) h
         paper = 2 * KAPPA**2 * g @ g - 2 * np.sqrt(value("mse", f, y)) * norm
         assert bound == pytest.approx(paper, rel=1e-12)
+
+
+@pytest.mark.parametrize("restricted", [True, False])
+def test_restricted_pl_ratio(monkeypatch, restricted):
+    """From its parts: the gradient by the dense Jacobian, the constant and the smallest loss with their residuals."""
+    ctx, found, f, jacobian, _ = case(1)
+    assert float(found["convexity_constant"].value) < 0 and np.isnan(found["restricted_pl_ratio"].value)  # vacuous
+    y = np.asarray(ctx.y_train)
+    loss = ((f - y) ** 2).sum() / N
+    slope = 2 / N * np.einsum("nc,ncp->p", f - y, jacobian)
+    alpha = convexity.Difference(*map(jnp.asarray, (0.3, 0.03, 1.0)))
+    inf = convexity.Estimate(jnp.asarray(0.8 * loss), jnp.asarray(0.01 * loss))
+    monkeypatch.setattr(convexity, "convexity_constant", lambda *_, **__: alpha)
+    monkeypatch.setattr(convexity.kernels, "least_in_cone", lambda *_, **__: inf)
+    got = convexity.restricted_pl_ratio(ctx, ctx.network, restricted=restricted)
+    reach, unsure = (0.2, 0.05) if restricted else (1.0, 0.0)
+    assert float(got.value) == pytest.approx(slope @ slope / (2 * 0.3 * reach * loss), rel=1e-12)
+    assert float(got.residual) == pytest.approx(float(got.value) * (0.1 + unsure), rel=1e-12)
 
 
 @pytest.mark.parametrize("c", [1, 3])

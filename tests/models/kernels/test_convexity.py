@@ -223,7 +223,7 @@ def test_rounding_near_interpolation(dtype):
     model = Sine(jnp.asarray(w, dtype))
     x, targets, direction = (jnp.asarray(a, dtype) for a in (rows, y[:, None], u))
     objective, origin, _ = loss_on(model, mse, x, targets)
-    error = convexity._rounding(model, mse, x, targets)
+    error = convexity.loss_rounding(model, mse, x, targets)
     found = convexity._least(objective, error, jax.grad(objective)(origin), origin, direction[None], radius)
     nodes, weights = np.polynomial.legendre.leggauss(40)
     expected, moving = 0.0, rows @ np.asarray(found.direction, float)
