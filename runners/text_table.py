@@ -54,11 +54,25 @@ def styled(text: str, style: str) -> str:
     return f"\x1b[{CODES[style]}m{text}\x1b[0m" if style and text else text
 
 
+class _Wrapper(textwrap.TextWrapper):
+    """Breaks a word that is longer than a line after an underscore or a slash, where it has one."""
+
+    def _handle_long_word(self, reversed_chunks: list[str], cur_line: list[str], cur_len: int, width: int) -> None:
+        word, space = reversed_chunks[-1], max(width - cur_len, 1)
+        cut = max(word.rfind(sign, 0, space) for sign in "_/") + 1
+        if cut:
+            cur_line.append(word[:cut])
+            reversed_chunks[-1] = word[cut:]
+        elif not cur_line:
+            super()._handle_long_word(reversed_chunks, cur_line, cur_len, width)
+
+
 def wrapped(text: str, width: int) -> list[str]:
-    """Lines of at most ``width`` characters, broken between words where that is possible."""
+    """Lines of at most ``width`` characters, broken between words, else after underscores, where that is possible."""
+    wrapper = _Wrapper(max(width, 1), break_on_hyphens=False)
     lines = []
     for paragraph in text.split("\n"):
-        lines += textwrap.wrap(paragraph, max(width, 1), break_on_hyphens=False) or [""]
+        lines += wrapper.wrap(paragraph) or [""]
     return [line.replace("\u00a0", " ") for line in lines]
 
 

@@ -496,7 +496,7 @@ METRICS = {
         _series(
             "decay_violation",
             "Largest excess of the loss over geometric decay, per step",
-            "max over t >= 1 of (L_t / (L_0 prod_{s<t} (1 - eta_s mu)))^(1/t), mu = min over records of "
+            "max over t >= 1 of (L_t / L_0)^(1/t) - (prod_{s<t} max(1 - eta_s mu, 0))^(1/t), mu = min over records of "
             "||grad L||^2 / (2 L)",
             "arXiv 2209.15106",
             direction="lower",

@@ -98,7 +98,7 @@ class Reader:
         if entry is None:
             return None
         head = self.report.model(MetricHead, Node({k: v for k, v in item.value.items() if k in HEAD}, item.mark))
-        options = self.report.model(entry.schema() or Options, without(item, *HEAD))
+        options = self.report.model(entry.schema() or Options, without(item, *HEAD), also=HEAD)
         if head is None or options is None:
             return None
         return entry, options.model_dump(mode="json"), head.model_dump(exclude_unset=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -51,12 +51,15 @@ class Report:
         mark = place.mark if isinstance(place, Node) else place or Mark(0, 0)
         self.problems.append(Problem(self.file, mark.line, mark.col, message, suggestion))
 
-    def model(self, schema: type[Model], node: Node) -> Model | None:
-        """The node as an instance of ``schema``; ``None`` after noting everything that is wrong with it."""
+    def model(self, schema: type[Model], node: Node, also: Sequence[str] = ()) -> Model | None:
+        """The node as an instance of ``schema``; ``None`` after noting everything that is wrong with it.
+
+        ``also``: keys that were read before, named where an unknown one is corrected.
+        """
         try:
             return schema.model_validate(node.plain())
         except ValidationError as error:
-            for mistake in _condense(_mistakes(error, node, schema)):
+            for mistake in _condense(_mistakes(error, node, schema, also)):
                 if self.single and mistake.between:
                     continue
                 hint = mistake.suggestion if helps(mistake.suggestion, mistake.path, node, schema) else ""
@@ -86,7 +89,7 @@ class _Mistake:
     between: bool = False  # several values do not fit together
 
 
-def _mistakes(error: ValidationError, root: Node, schema: type[BaseModel]) -> Iterator[_Mistake]:
+def _mistakes(error: ValidationError, root: Node, schema: type[BaseModel], also: Sequence[str]) -> Iterator[_Mistake]:
     for item in error.errors(include_url=False):
         loc, kind, context = item["loc"], item["type"], item.get("ctx", {})
         inner = loc[:-1] if kind in ("missing", "extra_forbidden") else loc
@@ -99,7 +102,7 @@ def _mistakes(error: ValidationError, root: Node, schema: type[BaseModel]) -> It
             yield _Mistake((*path, key), node.mark, f"missing key '{key}'", says, key=key)
         elif kind == "extra_forbidden":
             key = str(loc[-1])
-            known = list(dict.fromkeys(keys(schema, inner)))
+            known = list(dict.fromkeys([*(also if not inner else ()), *keys(schema, inner)]))
             mark = root.place((*path, key), key=True)
             yield _Mistake((*path, key), mark, f"unknown key '{key}'", did_you_mean(key, known))
         elif kind == "refused":

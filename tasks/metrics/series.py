@@ -188,13 +188,13 @@ def convex_from(series: Series) -> float | None:
 
 
 def decay_violation(series: Series) -> float | None:
-    """Excess of the loss over geometric decay per step: max over t >= 1 of (L_t / (L_0 prod_{s<t} (1 - eta_s mu)))^1/t.
+    """Excess of the loss's factor per step over geometric decay: max over t >= 1 of (L_t/L_0)^1/t - (bound)^1/t.
 
-    mu is the smallest recorded `pl_constant`, |grad L|^2/(2 L). Where eta is at most 1/beta, beta the largest curvature
-    on the way, each step takes at least eta |grad L|^2/2 >= eta mu L from the loss, so that the ratio is at most 1
-    (arXiv 2209.15106 for gradient descent). The root changes nothing about that, and keeps apart runs that violate the
-    bound by a little at each of many steps from those that leave it at once. `None` where the bound is no loss, as some
-    eta mu >= 1, for a run without a step, with mu = 0, or with a loss that is not finite (the outcome says so). Needs
+    The bound is prod_{s<t} max(1 - eta_s mu, 0), mu the smallest recorded `pl_constant`, |grad L|^2/(2 L). Where eta is
+    at most 1/beta, beta the largest curvature on the way, each step takes at least eta |grad L|^2/2 >= eta mu L from
+    the loss, so that the excess is at most 0 (arXiv 2209.15106 for gradient descent). The root changes nothing about
+    that, and keeps runs that violate the bound by a little at each of many steps apart from those that leave it at
+    once. `None` for a run without a step, with mu = 0, or with a loss that is not finite (the outcome says so). Needs
     the curve `pl_constant`, and the loss of every step.
 
     Raises:
@@ -204,12 +204,13 @@ def decay_violation(series: Series) -> float | None:
     if len(series.loss) != series.steps[-1] + 1:
         raise ValueError("decay_violation needs the training loss of every step, which mini-batch methods do not keep")
     mu = np.min(constants[np.isfinite(constants)], initial=np.inf)
-    decay = 1 - series.learning_rate * mu
-    if len(decay) == 0 or not 0 < mu < np.inf or np.min(decay) <= 0 or not np.all(np.isfinite(series.loss)):
+    if len(series.learning_rate) == 0 or not 0 < mu < np.inf or not np.all(np.isfinite(series.loss)):
         return None
-    with np.errstate(divide="ignore"):  # a loss of 0 violates nothing
-        excess = np.log(series.loss[1:]) - np.log(series.loss[0]) - np.cumsum(np.log(decay))
-    return finite(np.exp(np.max(excess / series.steps[1:])))
+    roots = 1 / series.steps[1:]
+    with np.errstate(divide="ignore"):  # a loss of 0 violates nothing, a bound of 0 is one
+        decay = np.cumsum(np.log(np.maximum(1 - series.learning_rate * mu, 0)))
+        losses = np.log(series.loss[1:]) - np.log(series.loss[0])
+    return finite(np.max(np.exp(losses * roots) - np.exp(decay * roots)))
 
 
 def rate_times_sharpness(series: Series) -> float | None:

@@ -58,3 +58,5 @@ def test_wrapping_keeps_lines_and_splits_what_does_not_fit():
     assert wrapped("one two\nthree", 7) == ["one two", "three"]
     assert wrapped("abcdefghij", 4) == ["abcd", "efgh", "ij"]
     assert wrapped("", 4) == [""]
+    assert wrapped("a/b: bound_is_negative_at_most", 14) == ["a/b: bound_is_", "negative_at_", "most"]
+    assert wrapped("quadratic: bound_is", 8) == ["quadrati", "c:", "bound_is"]

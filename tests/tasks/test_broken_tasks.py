@@ -223,6 +223,13 @@ CASES = {
     "base list of a wrong type": (
         TASK, "width: 64, ", "width: [§64.0], ", "item 1 of 'width': expected a whole number, got 64.0", "write 64",
     ),
+    "renamed as elsewhere": (
+        TASK, "[train_loss, test_loss,", "[train_loss, {name: test_loss, §as: loss}, test_loss,",
+        "unknown key 'as'", "known: name, label, at",
+    ),
+    "renamed beside options": (
+        TASK, "[train_loss,", "[{name: sharpness, §as: top}, train_loss,", "unknown key 'as'", "known: name, label, at, products",
+    ),
     # sizes
     "too small": (TASK, "train: 64", "train: §0", "'train' must be >= 1, got 0", ""),
     "too large": (TASK, "depth: 1", "depth: §500", "'depth' must be <= 200, got 500", ""),

@@ -33,31 +33,34 @@ def test_convex_from():
 
 def test_decay_violation_of_planted_losses():
     exact = 2.0 * 0.95 ** np.arange(11)  # eta mu = 0.05
-    assert series.decay_violation(run(exact, pl_constant=np.full(11, 0.5))) == pytest.approx(1.0, rel=1e-12)
-    assert series.decay_violation(run(0.5 * exact, pl_constant=np.full(11, 0.5))) == pytest.approx(1.0, rel=1e-12)
+    assert series.decay_violation(run(exact, pl_constant=np.full(11, 0.5))) == pytest.approx(0.0, abs=1e-12)
+    assert series.decay_violation(run(0.5 * exact, pl_constant=np.full(11, 0.5))) == pytest.approx(0.0, abs=1e-12)
     bumped = exact.copy()
     bumped[6] *= 3.0
-    assert series.decay_violation(run(bumped, pl_constant=np.full(11, 0.5))) == pytest.approx(3 ** (1 / 6), rel=1e-12)
+    expected = 0.95 * (3 ** (1 / 6) - 1)
+    assert series.decay_violation(run(bumped, pl_constant=np.full(11, 0.5))) == pytest.approx(expected, rel=1e-12)
     smallest = run(exact, every=5, pl_constant=[0.5, 0.9, 0.7])
-    assert series.decay_violation(smallest) == pytest.approx(1.0, rel=1e-12)
+    assert series.decay_violation(smallest) == pytest.approx(0.0, abs=1e-12)
     wrong = run(exact, every=5, pl_constant=[0.7, 0.9, 0.7])  # wrong on purpose: a mu that the run does not have
-    assert series.decay_violation(wrong) == pytest.approx(0.95 / 0.93, rel=1e-12)
-    varying = dataclasses.replace(run(exact, pl_constant=np.full(11, 0.5)), learning_rate=np.linspace(0.05, 0.15, 10))
-    ratios = exact[1:] / (exact[0] * np.cumprod(1 - 0.5 * np.linspace(0.05, 0.15, 10)))
-    expected = max(ratio ** (1 / t) for t, ratio in enumerate(ratios, start=1))
+    assert series.decay_violation(wrong) == pytest.approx(0.02, rel=1e-12)
+    rates = np.linspace(0.05, 0.15, 10)
+    varying = dataclasses.replace(run(exact, pl_constant=np.full(11, 0.5)), learning_rate=rates)
+    bounds = np.cumprod(1 - 0.5 * rates)
+    expected = max(0.95 - bound ** (1 / t) for t, bound in enumerate(bounds, start=1))
     assert series.decay_violation(varying) == pytest.approx(expected, rel=1e-12)
 
 
 def test_decay_violation_beyond_the_bounds():
-    """Where the bound is no loss there is nothing to exceed, and a loss that is not finite gets no finite stand-in."""
-    for constant, rises in ((9.9, True), (10.0, False), (20.0, False)):  # eta mu = 0.99, 1 and 2 at the rate 0.1
+    """A rate above 1/mu promises a loss of 0, which any other exceeds; one that is not finite gets no stand-in."""
+    for constant, bound in ((9.9, 0.01), (10.0, 0.0), (20.0, 0.0)):  # eta mu = 0.99, 1 and 2 at the rate 0.1
         violation = series.decay_violation(run([2.0, 3.0, 0.5], pl_constant=[constant] * 3))
-        assert violation == (pytest.approx(150.0, rel=1e-9) if rises else None)
-    planted = run([2.0, 1.0, 0.5], pl_constant=[2.0] * 3)  # at one step eta mu = 1 is enough
-    assert series.decay_violation(dataclasses.replace(planted, learning_rate=np.array([0.1, 0.5]))) is None
+        assert violation == pytest.approx(1.5 - bound, rel=1e-9)
+    planted = run([2.0, 1.0, 0.5], pl_constant=[2.0] * 3)
+    late = dataclasses.replace(planted, learning_rate=np.array([0.1, 0.5]))  # the bound is 0.8, then 0
+    assert series.decay_violation(late) == pytest.approx(0.5, rel=1e-12)
     for worst in (np.inf, np.nan):
         assert series.decay_violation(run([2.0, 1.0, worst], pl_constant=[0.5, 0.5, worst])) is None
-    assert series.decay_violation(run([2.0, 0.0, 0.0], pl_constant=[0.5, np.nan, np.nan])) == 0.0
+    assert series.decay_violation(run([2.0, 0.0, 0.0], pl_constant=[0.5, np.nan, np.nan])) == pytest.approx(-0.95)
 
 
 def test_decay_violation_without_a_value():
@@ -82,13 +85,13 @@ def bowl(rate: float, start: tuple[float, float] = (1.0, 1.0)) -> Series:
 
 @pytest.mark.parametrize("share", [0.2, 0.6, 1.0])
 def test_the_theorem_on_a_bowl(share):
-    """At rates up to 1/beta the loss stays below (1 - eta mu)^t L_0; above 2/beta it does not, where eta mu < 1."""
+    """At rates up to 1/beta the loss stays below (1 - eta mu)^t L_0; above 2/beta it does not."""
     violation = series.decay_violation(bowl(share / 9))
-    assert violation is not None and violation <= 1.0
+    assert violation is not None and violation <= 0.0
     assert series.rate_times_sharpness(bowl(share / 9)) == pytest.approx(share, rel=1e-12)
-    above = series.decay_violation(bowl(2.5 / 9, start=(1.0, 0.001)))  # nearly flat at first, so that eta mu = 0.28
-    assert above is not None and above > 1.0
-    assert series.decay_violation(bowl(2.5 / 9)) is None  # steep from the start: eta mu = 2.3
+    for start in ((1.0, 0.001), (1.0, 1.0)):  # nearly flat at first, so that eta mu = 0.28; and steep, where it is 2.3
+        above = series.decay_violation(bowl(2.5 / 9, start=start))
+        assert above is not None and above > 0.1
 
 
 def test_rate_times_sharpness():
