@@ -148,18 +148,16 @@ def curvature_in_cone(
     Tried are both signs of the minimiser of uᵀ∇²L u (`minimum_in_cone`), whose residual is given with the rounding of
     the difference (`_least`), and of `directions` random ones with cosine κ. The cone has no meaning for ḡ = 0: NaN.
     """
-    objective, origin, _ = loss_on(model, loss, x, y)
-    gradient, product = jax.linearize(jax.grad(objective), origin)
-    mean = average_gradient(model, x)
-    axis = unit(mean)
-    estimate, worst = minimum_in_cone(product, axis, kappa, steps)
-    noise = jax.random.normal(key, (directions, *origin.shape), origin.dtype)
-    across = jax.vmap(lambda v: unit(v - jnp.dot(v, axis) * axis))(noise)
-    inside = jax.vmap(lambda v: kappa * axis + math.sqrt(1 - kappa**2) * v)(across)
-    tried = jnp.concatenate([worst[None], inside])
-    found = _least(objective, loss_rounding(model, loss, x, y), gradient, origin, tried, radius)
-    value = jnp.where(jnp.linalg.norm(mean) > 0, found.estimate.value, jnp.nan)
-    return Curvature(Estimate(value, estimate.residual + found.estimate.residual), found.direction)
+
+    def tried(product: Product, mean: Array) -> tuple[Estimate, Array]:
+        axis = unit(mean)
+        estimate, worst = minimum_in_cone(product, axis, kappa, steps)
+        noise = jax.random.normal(key, (directions, *mean.shape), mean.dtype)
+        across = jax.vmap(lambda v: unit(v - jnp.dot(v, axis) * axis))(noise)
+        inside = jax.vmap(lambda v: kappa * axis + math.sqrt(1 - kappa**2) * v)(across)
+        return estimate, jnp.concatenate([worst[None], inside])
+
+    return _smallest_curvature(model, loss, x, y, radius, tried)
 
 
 def curvature_across(
@@ -176,11 +174,28 @@ def curvature_across(
     Tried are both signs of the minimiser of uᵀ∇²L u (`minimum_across`), whose residual is given with the rounding of
     the difference (`_least`). NaN for ḡ = 0.
     """
+
+    def tried(product: Product, mean: Array) -> tuple[Estimate, Array]:
+        estimate, worst = minimum_across(product, mean, steps)
+        return estimate, worst[None]
+
+    return _smallest_curvature(model, loss, x, y, radius, tried)
+
+
+def _smallest_curvature(
+    model: Any,
+    loss: Callable[[Float[Array, "n c"], Float[Array, "n c"]], Float[Array, ""]],
+    x: Float[Array, "n d"],
+    y: Float[Array, "n c"],
+    radius: float,
+    tried: Callable[[Product, Array], tuple[Estimate, Array]],
+) -> Curvature:
+    """The smallest curvature along the directions that `tried` finds from products with the loss Hessian and ḡ."""
     objective, origin, _ = loss_on(model, loss, x, y)
     gradient, product = jax.linearize(jax.grad(objective), origin)
     mean = average_gradient(model, x)
-    estimate, worst = minimum_across(product, mean, steps)
-    found = _least(objective, loss_rounding(model, loss, x, y), gradient, origin, worst[None], radius)
+    estimate, directions = tried(product, mean)
+    found = _least(objective, loss_rounding(model, loss, x, y), gradient, origin, directions, radius)
     value = jnp.where(jnp.linalg.norm(mean) > 0, found.estimate.value, jnp.nan)
     return Curvature(Estimate(value, estimate.residual + found.estimate.residual), found.direction)
 
