@@ -1,18 +1,22 @@
-"""The commands of README.md: print one of them, or run the others at the smoke tier.
+"""The commands of README.md, CONTRIBUTING.md and docs: print one of them, or run them at the smoke tier.
 
 python3 .ci/readme.py main            the line that runs the main job on a fresh machine
 python3 .ci/readme.py test            the line that runs the tests
 python3 .ci/readme.py run RESULTS     run every `tangentbench` command with its runs in RESULTS, and compare boards
+python3 .ci/readme.py pages RESULTS   run every command and Python block of the other pages, each page in a new folder
 
 A board in the README stands below a comment `<!-- from: COMMAND -->`. Its numbers belong to the machine and the day;
 what must agree with COMMAND's output is its structure: the columns, and the entries of the first column, of which the
 smoke tier may have fewer.
 """
 
+import contextlib
+import os
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 SUCCESS = (0, 3)  # 3: a claim fails, which at the smoke tier's sizes it may
@@ -100,6 +104,43 @@ def run_snippet(snippet: str, results: str) -> None:
         raise SystemExit("README.md: a Python block failed")
 
 
+def blocks(text: str) -> list[tuple[str, str]]:
+    """(language, content) of every fenced `sh`, `yaml` and `python` block, in order."""
+    return re.findall(r"^```(sh|yaml|python)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def file_of(block: str) -> str:
+    """The file that a YAML block is to be saved as, by its first line `# file: NAME`; empty for none."""
+    found = re.match(r"# file: (\S+)\n", block)
+    return found[1] if found else ""
+
+
+def pages(root: Path) -> list[Path]:
+    """CONTRIBUTING.md's recipes and the pages of docs, but the one whose commands need two commits."""
+    return [
+        root / "CONTRIBUTING.md",
+        *(page for page in sorted((root / "docs").glob("*.md")) if page.stem != "compare"),
+    ]
+
+
+def run_page(text: str, results: str) -> None:
+    """Run the blocks of a page in order, in the current folder; what is installed with `pip install -e` is so here."""
+    site = Path("site").resolve()
+    os.environ["PYTHONPATH"] = str(site)
+    for language, block in blocks(text):
+        if language == "yaml" and file_of(block):
+            Path(file_of(block)).write_text(block)
+        elif language == "python":
+            run_snippet(block, results)
+        elif language == "sh":
+            for words in map(shlex.split, commands(f"```sh\n{block}```\n")):
+                if words[0] == "tangentbench":
+                    run(words[1:], results)
+                elif words[:3] == ["pip", "install", "-e"] and len(words) == 4:
+                    options = ["--quiet", "--no-deps", "--no-build-isolation", "--target", str(site)]
+                    subprocess.run([sys.executable, "-m", "pip", "install", *options, words[3]], check=True)
+
+
 def main(text: str, results: str) -> None:
     for words in tangentbench(text):
         run(words, results)
@@ -116,5 +157,10 @@ if __name__ == "__main__":
     readme = (Path(__file__).resolve().parent.parent / "README.md").read_text()
     if sys.argv[1] == "run":
         main(readme, sys.argv[2])
+    elif sys.argv[1] == "pages":
+        results = str(Path(sys.argv[2]).resolve())
+        for page in pages(Path(__file__).resolve().parent.parent):
+            with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+                run_page(page.read_text(), results)
     else:
         print(line(readme, sys.argv[1]))

@@ -100,6 +100,8 @@ class _Kernel:
     track_bytes_accessed.unit = track_temporary_bytes.unit = "B"  # pyright: ignore[reportFunctionMemberAccess]
     track_instructions.unit = "instructions"  # pyright: ignore[reportFunctionMemberAccess]
     track_compile.unit = "s"  # pyright: ignore[reportFunctionMemberAccess]
+    for _exact in (track_operations, track_bytes_accessed, track_temporary_bytes, track_instructions):
+        _exact.exact = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 class TangentKernel(_Kernel):

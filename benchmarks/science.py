@@ -22,9 +22,9 @@ LARGEST_POWER = 700.0  # of e that is a number
 LEAST_SEEDS = 8  # asv can never call six samples different from six
 MAY_VANISH = frozenset(
     {
-        "agop_alignment", "bulk_loss", "catapults", "convex_from", "convexity_constant", "feature_alignment",
-        "largest_rise", "orthogonal_curvature", "restricted_curvature", "restricted_curvature_margin", "sgd_catapults",
-        "top_share_of_spike",
+        "agop_alignment", "bulk_loss", "catapults", "convex_from", "convexity_constant", "decay_violation",
+        "feature_alignment", "largest_rise", "orthogonal_curvature", "restricted_curvature",
+        "restricted_curvature_margin", "sgd_catapults", "top_share_of_spike",
     }
 )  # fmt: skip
 """Metrics whose value may be zero or negative; of any other, such a value is an error."""
@@ -180,6 +180,7 @@ def benchmark(track: Track) -> Callable[[dict[str, list[float] | str]], Samples]
         "benchmark_name": f"science.{track.benchmark}", "version": track.version, "timeout": 60,
         "unit": "view" if track.name in MAY_VANISH or entry.direction == "higher" else entry.unit,
         "better": entry.direction, "metric": track.name, "type": "track",
+        "view": "exponential" if track.name in MAY_VANISH else "power",
     }  # fmt: skip
     for name, value in attributes.items():
         setattr(read, name, value)

@@ -15,14 +15,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
+from .gathering import Places, gather_product, places_of
 from .layers import Dense, Factors
 from .parameters import Frozen
 
 SPARSE = 1 / 32
-"""Share of the edges of a dense layer below which a gather is used. Masked products are faster above about a tenth, and
+"""Share of the edges of a dense layer up to which a gather is used. Masked products are faster above about a tenth, and
 need no index arrays."""
+
+GRADIENTS = 2**24
+"""Numbers of the gradients that are formed at a time, for a tangent kernel of gathered layers."""
 
 
 class Sparse(eqx.Module):
@@ -82,21 +86,56 @@ class Gathered(Sparse):
     """The inputs of every node, gathered by their numbers. Nodes that read fewer have places of weight 0."""
 
     weight: Float[Array, "out k"]
-    index: Int[Array, "out k"]
+    edges: Places
     mask: Bool[Array, "out k"]
     scale: Frozen
 
     def __call__(self, a: Float[Array, " in"]) -> Float[Array, " out"]:
-        return self.scale.value * jnp.sum(jnp.where(self.mask, self.weight * a[self.index], 0), axis=1)
+        return self.scale.value * gather_product(jnp.where(self.mask, self.weight, 0), a, self.edges)
 
     def inner(self, a: Float[Array, " in"], others: Float[Array, "n in"]) -> Float[Array, "n out"]:
-        read = jnp.where(self.mask, a[self.index], 0)
-        return jnp.sum(read[None] * others[:, self.index], axis=2)
+        return jax.vmap(lambda other: jnp.sum(jnp.where(self.mask, (a * other)[self.edges.heads], 0), axis=1))(others)
+
+    def gram(self, left: Factors, right: Factors) -> Float[Array, "n c n2 c"]:
+        """Inner products of the gradients, which have few numbers: formed for some nodes at a time, and multiplied."""
+        out, k = self.weight.shape
+        pairs = [side.cotangents.shape[1] * side.cotangents.shape[2] for side in (left, right)]
+        nodes = max(1, min(out, GRADIENTS // (k * sum(pairs))))
+        parts = -(-out // nodes)
+        padding = ((0, parts * nodes - out), (0, 0))
+        heads = jnp.pad(self.edges.heads, padding).reshape(parts, nodes, k)
+        mask = jnp.pad(self.mask, padding).reshape(parts, nodes, k)
+        scale = jnp.pad(self.scale.value, padding[:1]).reshape(parts, nodes)
+
+        def gradients(side: Factors, part: tuple[Array, ...]) -> Float[Array, "edges nc"]:
+            heads, mask, scale, sensitivities = part
+            found = []
+            for a, b in zip(jnp.swapaxes(side.inputs, 1, 2), sensitivities, strict=True):
+                read = jnp.where(mask[:, :, None], a[heads], 0) * scale[:, None, None]
+                found.append(read[..., None] * b[:, None])
+            return sum(found[1:], found[0]).reshape(nodes * k, -1)
+
+        def split(side: Factors) -> Float[Array, "parts r nodes n c"]:
+            b = jnp.pad(jnp.transpose(side.cotangents, (0, 3, 1, 2)), ((0, 0), padding[0], (0, 0), (0, 0)))
+            return jnp.swapaxes(b.reshape(b.shape[0], parts, nodes, *b.shape[2:]), 0, 1)
+
+        def add(total: Array, part: tuple[Array, ...]) -> tuple[Array, None]:
+            *places, ours, theirs = part
+            first = gradients(left, (*places, ours))
+            second = first if left is right else gradients(right, (*places, theirs))
+            return total + first.T @ second, None
+
+        zero = jnp.zeros((pairs[0], pairs[1]), self.weight.dtype)
+        b = split(left)
+        others = b if left is right else split(right)
+        kernel, _ = jax.lax.scan(add, zero, (heads, mask, scale, b, others))
+        (n, c), (n2, c2) = left.cotangents.shape[1:3], right.cotangents.shape[1:3]
+        return kernel.reshape(n, c, n2, c2)
 
 
 def places(mask: np.ndarray | None, shape: tuple[int, int]) -> tuple[int, int]:
     """Shape of the weights of a layer with this mask (None: all edges exist) of this shape."""
-    if mask is None or mask.mean() >= SPARSE:
+    if mask is None or mask.mean() > SPARSE:
         return shape
     return shape[0], int(mask.sum(1).max())
 
@@ -105,16 +144,28 @@ def layer(mask: np.ndarray | None, noise: Float[Array, "out k"], draw: Callable[
     """The layer with the edges of `mask`, whose weights are `draw` of noise of the shape that `places` says."""
     if mask is None:
         return Dense(draw(noise))
-    degrees = mask.sum(1)
-    scale = Frozen(jnp.asarray(1 / np.sqrt(degrees), noise.dtype))
     if noise.shape == mask.shape:
-        exists = jnp.asarray(mask)
-        return Masked(weight=_drawn(exists, noise, draw), mask=exists, scale=scale)
-    index = np.zeros(noise.shape, np.int32)
-    exists = np.arange(noise.shape[1])[None] < degrees[:, None]
+        return masked(mask, _drawn(jnp.asarray(mask), noise, draw))
+    exists = np.arange(noise.shape[1])[None] < mask.sum(1)[:, None]
+    return gathered(mask, _drawn(jnp.asarray(exists), noise, draw))
+
+
+def masked(mask: np.ndarray, weight: Float[Array, "out in"]) -> Masked:
+    """The layer with the edges of `mask` and these weights, by masked products."""
+    return Masked(weight=weight, mask=jnp.asarray(mask), scale=_scale(mask, weight))
+
+
+def gathered(mask: np.ndarray, weight: Float[Array, "out k"]) -> Gathered:
+    """The layer with the edges of `mask` by gathers; `weight` has those of a node in its row, in the mask's order."""
+    index = np.zeros(weight.shape, np.int32)
+    exists = np.arange(weight.shape[1])[None] < mask.sum(1)[:, None]
     index[exists] = np.nonzero(mask)[1]
-    exists = jnp.asarray(exists)
-    return Gathered(weight=_drawn(exists, noise, draw), index=jnp.asarray(index), mask=exists, scale=scale)
+    edges = places_of(index, exists, mask.shape[1])
+    return Gathered(weight=weight, edges=edges, mask=jnp.asarray(exists), scale=_scale(mask, weight))
+
+
+def _scale(mask: np.ndarray, weight: Array) -> Frozen:
+    return Frozen(jnp.asarray(1 / np.sqrt(mask.sum(1)), weight.dtype))
 
 
 def _drawn(exists: Bool[Array, "out k"], noise: Float[Array, "out k"], draw: Callable[[Array], Array]) -> Array:

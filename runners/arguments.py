@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 
 FORMATS = ("table", "markdown", "csv", "json")
 TIERS = ("smoke", "laptop", "paper")
+SHELLS = ("bash", "zsh", "tcsh")
+NEW = ("task", "dataset", "model", "method", "metric")
 KINDS = ("tasks", "datasets", "models", "losses", "methods", "metrics", "claims")
 EXAMPLES = {
     "": """
@@ -30,6 +32,14 @@ EXAMPLES = {
   tangentbench validate                        the whole suite
   tangentbench validate my_task.yaml my_tasks/
   tangentbench validate --schema > task.schema.json""",
+    "new": """
+  tangentbench new task my_question            my_question.yaml, ready to run
+  tangentbench new dataset my_data -o mine     a folder that pip installs
+  tangentbench new model my_network""",
+    "check": """
+  tangentbench check wide                      one of the suite's own
+  tangentbench check my_network my_data        of installed plug-ins
+  tangentbench check my_network --format json""",
     "run": """
   tangentbench run quadratic --dry-run         what it would compute
   tangentbench run my_task.yaml --tier smoke
@@ -48,11 +58,16 @@ EXAMPLES = {
   tangentbench report --tier smoke --any-code""",
     "compare": """
   tangentbench compare commit:main commit:HEAD
+  tangentbench compare commit:main commit:HEAD --attribute   who is to blame: code, environment or precision
   tangentbench compare dir:results_of_main dir:results --format markdown > comment.md
   tangentbench compare results --self          how much moves though nothing changed""",
     "doctor": """
   tangentbench doctor                          device, versions, precision, cache, space, and what is odd
   tangentbench doctor --format markdown        for a bug report; it names no host, user or path""",
+    "completion": """
+  tangentbench completion bash > ~/.bash_completion_tangentbench
+  tangentbench completion zsh > ~/.zfunc/_tangentbench
+  tangentbench completion tcsh""",
     "clean": """
   tangentbench clean                           what could be removed, and how much space it takes
   tangentbench clean --stale                   runs of other sources: no board shows them, only `compare commit:REV`
@@ -186,7 +201,7 @@ def parser() -> Parser:
             sub.add_argument("--fresh", action="store_true", help="run again what the results folder already has")
             sub.add_argument("--dry-run", action="store_true", help="only say what would run")
             sub.add_argument("--quiet", action="store_true", help="no progress on standard error")
-        if name != "report":
+        if name not in ("report", "new", "completion"):
             sub.add_argument("--format", choices=FORMATS, default="table", help="how to print (default: %(default)s)")
         return sub
 
@@ -203,9 +218,21 @@ def parser() -> Parser:
     sub.add_argument("--tasks", dest="folder", metavar="DIR", help="a folder of more task files")
     sub = command("show", "Show one task: what it asks, its cells and its claims; or one component.")
     sub.add_argument("task", metavar="TASK", help="a task id, the path of a YAML file, or the name of a component")
-    sub = command("validate", "Check task files; says file, line and column of every mistake.", tier=False)
+    sub = command(
+        "validate",
+        "Check task files; says file, line and column of every mistake, and notes claims without a control.",
+        tier=False,
+    )
     sub.add_argument("paths", nargs="*", metavar="PATH", help="YAML files or folders; the whole suite if none is given")
     sub.add_argument("--schema", action="store_true", help="print the JSON Schema of task files, for editors, and stop")
+    sub = command("new", "Write a task file, or a folder with a component that pip installs.", tier=False)
+    sub.add_argument("kind", choices=NEW, metavar="KIND", help=", ".join(NEW))
+    sub.add_argument("name", metavar="NAME", help="its name in task files: small letters, digits and _")
+    sub.add_argument("-o", "--output", default=".", metavar="DIR", help="where it is put (the current folder)")
+    sub = command("check", "Check that a component keeps what all of its kind must keep.", tier=False)
+    sub.add_argument(
+        "names", nargs="*", metavar="NAME", help="datasets, models, losses, methods and metrics; all if none is given"
+    )
     command("run", "Run what is missing and list the runs.", tasks="*", runs=True)
     for name, text in (
         (
@@ -225,17 +252,28 @@ def parser() -> Parser:
     )
     sub.add_argument("--any-code", action="store_true", help="show stored runs of other code too, marked stale")
     sub = command("compare", "Say what moved between two sets of stored runs, and whether it matters.", tier=False)
-    sub.add_argument("before", metavar="A", help="dir:PATH, a results folder, or commit:REV, with runs in --results")
+    sub.add_argument(
+        "before",
+        metavar="A",
+        help="dir:PATH, a results folder; commit:REV, with runs in --results, made if missing; or asv:REV",
+    )
     sub.add_argument("after", nargs="?", metavar="B", help="the same, for what is compared with A")
+    sub.add_argument("--only", action="append", default=[], metavar="TASK", help="a task id or glob; may be repeated")
+    sub.add_argument("--no-run", action="store_true", help="refuse a commit without runs instead of running it")
     sub.add_argument("--self", action="store_true", help="measure the noise of A's cells here and keep it beside them")
+    sub.add_argument(
+        "--attribute", action="store_true", help="run again what moved, to blame code, environment or precision"
+    )
     sub.add_argument("--repeats", type=_positive, default=3, metavar="N", help="of each run for --self (%(default)s)")
     sub.add_argument("--tier", choices=TIERS, help="which runs count (default: the only tier there is)")
     sub.add_argument("--tasks", dest="folder", metavar="DIR", help="a folder of more task files, for their boards")
     sub.add_argument("--results", default="results", metavar="DIR", help="where runs of commits are (%(default)s/)")
-    sub.add_argument("--jobs", type=_positive, metavar="N", help="worker processes for --self")
+    sub.add_argument("--jobs", type=_positive, metavar="N", help="worker processes of what is run")
     sub.add_argument("--quiet", action="store_true", help="no progress on standard error")
     sub = command("doctor", "Say what runs are made with and on here, and what is odd about it.", tier=False)
     sub.add_argument("--results", default="results", metavar="DIR", help="where runs are stored (%(default)s/)")
+    sub = command("completion", "Print a script that lets a shell complete commands and options.", tier=False)
+    sub.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
     sub = command("clean", "Say what could be removed, and remove what is asked for.", tier=False)
     sub.add_argument("--stale", action="store_true", help="remove runs that other sources made on this device")
     sub.add_argument("--temporary", action="store_true", help="remove what interrupted writes left an hour ago or more")
@@ -246,4 +284,9 @@ def parser() -> Parser:
 
 
 def _epilog(command: str) -> str:
-    return f"examples:{EXAMPLES[command]}\n\n{EXIT_CODES}"
+    promised = ""
+    if command == "check":
+        from .contracts.promises import words
+
+        promised = "\n\n" + words()
+    return f"examples:{EXAMPLES[command]}{promised}\n\n{EXIT_CODES}"

@@ -55,7 +55,7 @@ def _terminate(*_: object) -> NoReturn:
 def _is_user_error(error: Exception) -> bool:
     from ..tasks.load import SeedError, TaskFileError
     from ..tasks.registry import PluginError, UnknownName
-    from . import crew, provenance, results
+    from . import crew, new, provenance, results
 
     known = (
         SeedError,
@@ -65,6 +65,7 @@ def _is_user_error(error: Exception) -> bool:
         results.StoreError,
         provenance.DeviceError,
         crew.WorkerError,
+        new.CannotWrite,
         NothingMatched,
         CannotDraw,
     )
@@ -99,7 +100,19 @@ def _dispatch(options: argparse.Namespace, argv: Sequence[str]) -> int:
         return _report(options)
     if options.command == "compare":
         return _compare(options)
-    short = {"list": _list, "show": _show, "validate": _validate, "doctor": _doctor, "clean": _clean}
+    if options.command == "check":
+        from . import check
+
+        return check.check(options.names, options.format)
+    short = {
+        "list": _list,
+        "show": _show,
+        "validate": _validate,
+        "new": _new,
+        "completion": _completion,
+        "doctor": _doctor,
+        "clean": _clean,
+    }
     answer = short.get(options.command)
     if answer is None:
         return _run(options, argv)
@@ -160,6 +173,20 @@ def _validate(options: argparse.Namespace) -> int:
     return validation.validate(options.paths, options.format)
 
 
+def _new(options: argparse.Namespace) -> int:
+    from . import new
+
+    print(new.new(options.kind, options.name, options.output))
+    return 0
+
+
+def _completion(options: argparse.Namespace) -> int:
+    import shtab
+
+    print(shtab.complete(parser(), shell=options.shell))
+    return 0
+
+
 def _doctor(options: argparse.Namespace) -> int:
     from . import doctor
 
@@ -190,15 +217,35 @@ def _compare(options: argparse.Namespace) -> int:
 
         if options.after is not None:
             raise StoreError("--self measures the noise of one side; leave the second out")
-        side = sides.resolve(options.before, options.results, options.tier)
+        side = sides.resolve(options.before, options.results, options.tier, options.only)
         with progress.progress(options.quiet) as notify:
             found = noise.measure(side, repeats=options.repeats, jobs=options.jobs, notify=notify)
         print(compare_tables.noise_text(side, found, options.format))
         return 0
     if options.after is None:
         raise StoreError("compare needs a second side; or --self, to measure the noise of one")
-    moved = comparison.between(options.before, options.after, options.results, options.tier, options.folder)
-    print(compare_tables.text(moved, options.format))
+    names = (options.before, options.after)
+    if any(name.startswith("asv:") for name in names):
+        from . import compare_asv
+
+        moved = compare_asv.between(*names)
+        print(compare_tables.text(moved, options.format))
+        return 3 if moved.regressed else 0
+    where = (options.results, options.tier)
+    if not options.no_run:
+        from . import commits
+
+        commits.provide(names, *where, options.only, jobs=options.jobs, quiet=options.quiet)
+    moved = comparison.between(*names, *where, options.folder, options.only)
+    causes = []
+    if options.attribute:
+        from . import attribution, reruns
+
+        before, after = (sides.resolve(name, *where, options.only) for name in names)
+        with reruns.rerunner(before, after, quiet=options.quiet) as rerun:
+            measured = noise.joined(noise.read(before), noise.read(after))
+            causes = attribution.attribute(before, after, rerun, measured)
+    print(compare_tables.text(moved, options.format, causes=causes))
     return 3 if moved.regressed else 0
 
 

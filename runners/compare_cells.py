@@ -17,8 +17,8 @@ from .records import Run
 from .results import Store
 from .sides import Side
 
-MEANING = ("version", "stream", "dataset", "model", "loss", "method", "stop", "record", "precision", "bisect")
-"""What makes two cells the same question; a metric more or less does not."""
+MEANING = ("version", "stream", "dataset", "model", "loss", "method", "stop", "record", "bisect")
+"""What makes two cells the same question; a metric more or less does not, nor does the precision of the answer."""
 BAD_OUTCOMES = ("divergent", "dead")
 NOT_FAILED = ("ok", "skipped", "interrupted")
 
@@ -27,10 +27,10 @@ def matched(before: Side, after: Side) -> tuple[list[Pair], list[tuple[Row, str]
     """Cells of both sides, and a row with its role for every cell that has no match."""
     a, b = _grouped(before.runs), _grouped(after.runs)
     pairs = [Pair(a[key], b[key]) for key in a if key in b]
-    rest = {_place(group): group for key, group in b.items() if key not in a}
+    rest = {place(group): group for key, group in b.items() if key not in a}
     lonely: list[tuple[Row, str]] = []
     for group in (group for key, group in a.items() if key not in b):
-        run, other = _any(group), rest.pop(_place(group), None)
+        run, other = _any(group), rest.pop(place(group), None)
         if other is None:
             lonely.append((_alone(run, "missing", f"only in {before.name}"), run.role))
         elif differing := [name for name in MEANING if run.cell.get(name) != _any(other).cell.get(name)]:
@@ -159,7 +159,8 @@ def _any(group: Mapping[int, Run]) -> Run:
     return next(iter(group.values()))
 
 
-def _place(group: Mapping[int, Run]) -> tuple[str, str, str]:
+def place(group: Mapping[int, Run]) -> tuple[str, str, str]:
+    """Task, role and name of the cell whose runs these are."""
     run = _any(group)
     return run.task, run.role, cell_name(run)
 

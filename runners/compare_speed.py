@@ -27,7 +27,8 @@ def speeds(pairs: Iterable[Pair], noise: Noise) -> Iterator[Row]:
     found = {task: times for task, runs in by_task.items() if (times := time_ratio(runs)) is not None}
     for task, times in found.items():
         ratio = times.log
-        floor = noise.time_floor(task, len(found))
+        same = all(a == b for a, b in by_task[task])  # the very same runs have no noise
+        floor = 0.0 if same else noise.time_floor(task, len(found))
         low, high = (None, None) if floor is None else (math.expm1(ratio - floor), math.expm1(ratio + floor))
         yield Row(
             "speed",
@@ -46,6 +47,7 @@ def speeds(pairs: Iterable[Pair], noise: Noise) -> Iterator[Row]:
             floor=None if floor is None else math.expm1(floor),
             seeds_before=len(by_task[task]),
             seeds_after=len(by_task[task]),
+            identical=same,
             note="the margin is below the noise" if floor is not None and math.expm1(floor) > MARGIN else "",
         )
 

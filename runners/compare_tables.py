@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import groupby
 from math import expm1, inf
 from statistics import median
 
 from ..tasks import registry
+from .attribution import Cause
 from .compare_rows import Row
 from .comparison import Comparison
 from .noise import FILE, Noise
@@ -19,6 +20,11 @@ from .words import number, seconds
 
 SHOWN = 20
 """Undecided rows that are printed, and thrice as many that moved; CSV and JSON have all."""
+ALONE = "what each factor moves alone; × is what several move beyond that"
+NOTHING = 5e-5
+"""A change whose digits nobody reads."""
+CELLS = 3
+"""Cells of one task that are listed one by one where they are not compared, for the same reason."""
 UNMEASURED = "; where no noise stands, `tangentbench compare RESULTS --self` measures it"
 ORDER = (
     "worse", "slower", "changed", "better", "faster", "undecided", "equivalent", "incomparable", "missing",
@@ -33,8 +39,10 @@ COLOURS = {
 }
 
 
-def text(found: Comparison, fmt: str = "table", *, width: int | None = None) -> str:
+def text(found: Comparison, fmt: str = "table", *, causes: Sequence[Cause] = (), width: int | None = None) -> str:
     """The comparison as a table for the terminal, as Markdown for a pull request, as CSV or as JSON.
+
+    With ``causes`` a table more says who is to blame for what moved; CSV has none.
 
     Raises:
         ValueError: the format is unknown.
@@ -49,6 +57,7 @@ def text(found: Comparison, fmt: str = "table", *, width: int | None = None) -> 
             "counts": dict(found.counts),
             "notes": list(found.notes),
             "rows": [asdict(row) for row in found.rows],
+            "causes": [asdict(cause) for cause in causes],
         }
         return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
     if fmt == "csv":
@@ -59,6 +68,8 @@ def text(found: Comparison, fmt: str = "table", *, width: int | None = None) -> 
         goal = {"lower": " (lower is better)", "higher": " (higher is better)"}.get(members[0].direction, "")
         title = f"{task} · {members[0].metric}{goal} · {found.tier}"
         parts.append(render(members, BOARD, fmt, title=title, width=width))  # pyright: ignore[reportArgumentType]
+    if causes:
+        parts.append(render(causes, _causes(causes), fmt, title="who is to blame", footer=ALONE, width=width))  # pyright: ignore[reportArgumentType]
     for title, rows, footer in _sections(found):
         if rows:
             columns = SPEED if rows[0].kind == "speed" else FINDINGS
@@ -127,10 +138,12 @@ def noise_text(side: Side, found: Noise, fmt: str = "table", *, width: int | Non
 
 
 def _head(found: Comparison, fmt: str) -> str:
-    science = summary(row for row in found.rows if row.kind != "speed")
-    speed = summary(row for row in found.rows if row.kind == "speed")
+    parts = {"science": [], "counts": [], "speed": []}
+    for row in found.rows:
+        parts[{"speed": "speed", "count": "counts"}.get(row.kind, "science")].append(row)
     lines = [f"before: {found.before}", f"after: {found.after}"]
-    lines += [f"science: {science}", f"speed: {speed}"] + [f"note: {note}" for note in found.notes]
+    lines += [f"{name}: {summary(rows)}" for name, rows in parts.items() if rows or name != "counts"]
+    lines += [f"note: {note}" for note in found.notes]
     if fmt != "markdown":
         return "\n".join(lines)
     verdict = "a regression" if found.regressed else "no regression"
@@ -140,7 +153,7 @@ def _head(found: Comparison, fmt: str) -> str:
 def _sections(found: Comparison) -> list[tuple[str, list[Row], str]]:
     """Title, rows and footer of the tables below the boards."""
     rows = [row for row in found.rows if row.kind not in ("board", "speed")]
-    apart = [row for row in rows if row.verdict in ("incomparable", "missing")]
+    apart = _by_task(row for row in rows if row.verdict in ("incomparable", "missing"))
     apart.sort(key=lambda row: ORDER.index(row.verdict))
     moved = [row for row in rows if row.verdict not in ("equivalent", "undecided", "incomparable", "missing")]
     moved.sort(key=lambda row: ORDER.index(row.verdict))
@@ -152,17 +165,31 @@ def _sections(found: Comparison) -> list[tuple[str, list[Row], str]]:
         "paired unless the row says otherwise" if len(paired) > 1 else "not paired" if paired == {False} else "paired"
     )
     speed = [row for row in found.rows if row.kind == "speed"]
-    blind = any(row.floor is None for row in speed)
+    stored = [row for row in speed if row.metric.startswith("seconds per")]
+    footer = ["the cell and seed of the median change in each task, compilation apart" if stored else ""]
+    footer += [UNMEASURED] if any(row.floor is None for row in stored) else []
     return [
         ("what moved", moved[: 3 * SHOWN], "\n".join(filter(None, [_more(moved, 3 * SHOWN), note]))),
         ("undecided", undecided[:SHOWN], _more(undecided)),
         ("not compared", apart[:SHOWN], _more(apart)),
         (
-            "speed · time per step, of a run where nothing is trained",
+            "speed · time per step, of a run where nothing is trained" if stored else "speed",
             speed,
-            "the cell and seed of the median change in each task, compilation apart" + (UNMEASURED if blind else ""),
+            "".join(footer),
         ),
     ]
+
+
+def _by_task(rows: Iterable[Row]) -> list[Row]:
+    """One row for many cells of a task that are not compared for one reason."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.kind, row.task, row.verdict, row.metric, row.note), []).append(row)
+    found = []
+    for members in groups.values():
+        many = len(members) > CELLS
+        found += [replace(members[0], cell=f"{len(members)} cells")] if many else members
+    return found
 
 
 def _more(rows: Sequence[Row], shown: int = SHOWN) -> str:
@@ -183,6 +210,8 @@ def change(row: Row) -> str:
 def _percent(value: float) -> str:
     if abs(value) >= 10:
         return f"×{number(1 + value)}"
+    if 0 < abs(value) < NOTHING:
+        return "~0%"
     return f"{'+' if value > 0 else ''}{number(100 * value, 2)}%"
 
 
@@ -203,6 +232,10 @@ def _time(value: float | str | None, row: Row) -> str:
     return f"{number(1000 * value)} ms/step" if row.metric == "seconds per step" else seconds(value)
 
 
+def _timed(row: Row) -> str:
+    return row.task if row.metric.startswith("seconds per") else f"{row.task}: {row.metric}"
+
+
 def _what(row: Row) -> str:
     where = f"{row.task}: {row.cell}" if row.cell else row.task
     notes = [row.note] if row.note else []
@@ -213,6 +246,28 @@ def _what(row: Row) -> str:
 
 def _ranks(row: Row) -> str:
     return f"{row.rank_before or '–'} → {row.rank_after or '–'}"
+
+
+def _causes(causes: Sequence[Cause]) -> list[Column]:
+    """The columns of the causes' table: one for each factor, and for each interaction that was found."""
+
+    def effect(name: str) -> Column:
+        return Column(name, lambda cause: _effect(cause.effects.get(name)), keep=False, least=0)
+
+    names = dict.fromkeys(name for cause in causes for name in cause.effects)
+    return [
+        Column("where", lambda cause: _what(cause.row), keep=False, least=28),
+        Column("what", lambda cause: cause.row.metric),
+        Column("in all", lambda cause: _effect(cause.row), keep=False, least=0),
+        *map(effect, names),
+        Column("to blame", lambda cause: cause.cause),
+    ]
+
+
+def _effect(row: Row | None) -> str:
+    if row is None:
+        return ""
+    return change(row) or f"{row.verdict}{f': {row.after}' if isinstance(row.after, str) else ''}"
 
 
 def _share(name: str) -> Column:
@@ -249,7 +304,7 @@ NOISE = (
 )
 TIME_NOISE = (Column("task", lambda row: row["task"]), _share("deviation"), _share("floor"))
 SPEED = (
-    Column("task", lambda row: row.task + (f"\n({row.note})" if row.note else ""), keep=False, least=28),
+    Column("task", lambda row: _timed(row) + (f"\n({row.note})" if row.note else ""), keep=False, least=28),
     Column("verdict", lambda row: row.verdict, style=_style),
     Column("before", lambda row: _time(row.before, row), right=True),
     Column("after", lambda row: _time(row.after, row), right=True),

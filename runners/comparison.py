@@ -9,19 +9,20 @@ they decide shows on the boards.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import compare_boards, compare_cells
 from .arenas import Arena
 from .changes import family_level
-from .compare_rows import REGRESSIONS, Finding, Row
+from .compare_rows import REGRESSIONS, Finding, Pair, Row
 from .compare_speed import speeds
 from .noise import NOTHING, Noise, joined, read
 from .results import StoreError
 from .sides import Side, resolve
 
-KINDS = ("board", "streams", "status", "outcome", "metric", "cell", "speed")
+KINDS = ("board", "streams", "status", "outcome", "metric", "cell", "count", "speed")
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,33 @@ class Comparison:
 
 
 def between(
-    before: str, after: str, results: str | Path, tier: str | None = None, folder: str | None = None
+    before: str,
+    after: str,
+    results: str | Path,
+    tier: str | None = None,
+    folder: str | None = None,
+    only: Sequence[str] = (),
 ) -> Comparison:
     """Compares two sides by their names (`sides.resolve`), with the noise that was measured on their stores.
 
     Raises:
         StoreError: there are no such runs, or they cannot be compared.
     """
-    a, b = (resolve(name, results, tier) for name in (before, after))
+    a, b = (resolve(name, results, tier, only) for name in (before, after))
     return compare(a, b, noise=joined(read(a), read(b)), folder=folder)
+
+
+def paired(before: Side, after: Side) -> tuple[list[Pair], list[tuple[Row, str]], list[Finding]]:
+    """The cells that both sides have, paired where equal seeds mean equal draws; a row and role for every other; and
+    the tasks whose draws moved."""
+    pairs, lonely = compare_cells.matched(before, after)
+    same_device = before.device == after.device
+    streams = list(compare_cells.streams(before, after, pairs)) if same_device else []
+    unpaired = frozenset(finding.row.task for finding in streams)
+    pairs = [
+        replace(pair, paired=same_device and bool(pair.common) and pair.first.task not in unpaired) for pair in pairs
+    ]
+    return pairs, lonely, streams
 
 
 def compare(before: Side, after: Side, *, noise: Noise = NOTHING, folder: str | None = None) -> Comparison:
@@ -75,16 +94,12 @@ def compare(before: Side, after: Side, *, noise: Noise = NOTHING, folder: str | 
             f"{before.name} is of tier {before.tier} and {after.name} of tier {after.tier}, and two tiers are never "
             "compared; choose one that both have with --tier"
         )
-    pairs, lonely = compare_cells.matched(before, after)
+    pairs, lonely, streams = paired(before, after)
     redefined = sorted({row.task for row, _ in lonely if row.verdict == "incomparable"})
     if not pairs and not redefined:
         raise StoreError(f"{before.name} and {after.name} have no cell in common; run the same tasks on both sides")
     same_device = before.device == after.device
-    streams = list(compare_cells.streams(before, after, pairs)) if same_device else []
     unpaired = frozenset(finding.row.task for finding in streams)
-    pairs = [
-        replace(pair, paired=same_device and bool(pair.common) and pair.first.task not in unpaired) for pair in pairs
-    ]
     arenas, findings = compare_boards.arenas(before, after, folder, unpaired if same_device else None)
     ranked = {(arena.task, arena.metric) for arena in arenas}
     findings += streams
@@ -104,6 +119,16 @@ def compare(before: Side, after: Side, *, noise: Noise = NOTHING, folder: str | 
     notes = [] if same_device else [f"other devices, {before.device} and {after.device}: no times are compared"]
     if redefined:
         notes.append(f"cells that mean something else now are not compared: {', '.join(redefined)}")
+    for side in (before, after):
+        notes += [f"{side.name} has runs on {kind}, too, which are not compared" for kind in side.other_devices]
+    precisions = sorted({_precisions(pair) for pair in pairs} - {""})
+    notes += [f"precision changed from {change}, in the tasks' own files" for change in precisions]
     if before.code == after.code:
         notes.append("both sides were made by the same code")
     return Comparison(before.words(), after.words(), before.tier, level, tuple(arenas), tuple(rows), tuple(notes))
+
+
+def _precisions(pair: Pair) -> str:
+    """`float32 to float64`; empty where both sides have the same."""
+    a, b = (str(next(iter(side.values())).cell.get("precision")) for side in (pair.before, pair.after))
+    return "" if a == b else f"{a} to {b}"

@@ -101,7 +101,7 @@ def measure(
         raise StoreError(f"{side.name} was made by other code; `tangentbench run` it again, then measure its noise")
     _write(side, None)
     first = {(run.digest, run.seed): run for run in side.runs if run.role != "tune" and run.status == "ok"}
-    cells = list(_cells(first.values()))
+    cells = list(cells_of(first.values()))
     others = [cell.model_copy(update={"seeds": [seed + OTHER_SEEDS for seed in cell.seeds]}) for cell in cells]
     with tempfile.TemporaryDirectory() as folder, schedule.Crew() as crew:
 
@@ -151,7 +151,8 @@ def _per_step(run: Run) -> float:
     return run.seconds["run"] / max(run.steps, 1)
 
 
-def _cells(runs: Iterable[Run]) -> Iterator[Cell]:
+def cells_of(runs: Iterable[Run]) -> Iterator[Cell]:
+    """The cells that were run, each with its seeds."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.digest, []).append(run)

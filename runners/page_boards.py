@@ -13,6 +13,7 @@ from .arenas import Arena, Row
 from .papers import heading
 from .plots import interval_places, position
 from .verdicts import Verdict
+from .words import number
 
 STRIP = 120  # width of the small interval beside a number
 STRIP_REACH = 1.0  # widths of the accepted region shown on either side of it
@@ -156,10 +157,19 @@ def claim_row(verdict: Verdict) -> dict[str, Any]:
         "measured": tables.measured(verdict).replace("\u00a0", " "),
         "value": verdict.value,
         "region": verdict.region,
+        "power": power(verdict),
         "seeds": verdict.seeds,
         "stale": bool(verdict.stale),
         "strip": _claim_strip(verdict),
     }
+
+
+def power(verdict: Verdict) -> str:
+    """How far from the region the truth would have to lie to be found out, in words."""
+    if verdict.detectable is None:
+        return ""
+    from_where = f"a factor of {number(verdict.detectable)}" if verdict.scale == "log" else number(verdict.detectable)
+    return f"from {from_where} beyond, as many seeds say fails in four cases of five"
 
 
 def _claim_strip(verdict: Verdict) -> dict[str, Any] | None:

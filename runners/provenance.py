@@ -124,14 +124,14 @@ def package_root() -> Path:
 
 def commit_of(revision: str) -> str | None:
     """The full name of a git revision of the suite's repository; None where there is none, or no repository."""
-    root = _repository()
+    root = repository()
     found = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", revision + "^{commit}") if root else None
     return found.decode().strip() if found else None
 
 
 def code_digest_at(commit: str) -> str | None:
     """The code digest that a commit of the suite's repository has in this environment; None where it has no sources."""
-    root = _repository()
+    root = repository()
     archive = _git(root, "archive", "--format=tar", commit, *_PACKAGE_FOLDERS) if root else None
     if archive is None:
         return None
@@ -140,8 +140,30 @@ def code_digest_at(commit: str) -> str | None:
         return code_digest(root=Path(folder))
 
 
+def file_at(commit: str, name: str) -> str | None:
+    """A file of the suite's repository as a commit has it; None where it is not there."""
+    root = repository()
+    found = _git(root, "show", f"{commit}:{name}") if root else None
+    return None if found is None else found.decode(errors="replace")
+
+
+def pinned(text: str, python: str) -> dict[str, str]:
+    """Versions that a constraints file gives the libraries on which numbers depend, for a Python such as `3.11`."""
+    from packaging.requirements import Requirement
+
+    found = {}
+    for line in text.splitlines():
+        if not line.strip() or line.startswith(("#", " ", "-")):
+            continue
+        wanted = Requirement(line.split(" #")[0])
+        here = {"python_version": python, "python_full_version": f"{python}.0"}
+        if wanted.name in LIBRARIES and (wanted.marker is None or wanted.marker.evaluate(here)):
+            found[wanted.name] = str(wanted.specifier).removeprefix("==")
+    return found
+
+
 @cache
-def _repository() -> Path | None:
+def repository() -> Path | None:
     """The checkout of the imported sources or, for an installed wheel, the one that is the current folder."""
     for root in (package_root(), Path.cwd()):
         if _git(root, "ls-files", "--error-unmatch", "runners/provenance.py") is not None:

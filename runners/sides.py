@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from . import provenance
 from .results import Cell, Run, Store, StoreError, modified
+
+
+class NoRuns(StoreError):
+    """A commit, `commit` by its full name, has no stored runs of what was asked for."""
+
+    def __init__(self, message: str, commit: str) -> None:
+        super().__init__(message)
+        self.commit = commit
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,13 @@ class Side:
         """The device kind; empty where the runs do not say."""
         return str(self.runs[0].provenance.get("device") or "")
 
+    @property
+    def other_devices(self) -> list[str]:
+        """Kinds of device of which the store has runs, too; they are of other code, and not of this side."""
+        codes = {code for digest in self.store.digests() for code in self.store.codes(digest)} - {self.code}
+        runs = (next(self.store.runs(code), None) for code in sorted(codes))
+        return sorted({str(run.provenance.get("device") or "") for run in runs if run} - {self.device, ""})
+
     def words(self) -> str:
         """Name, commit, libraries and device, in one line."""
         made = self.runs[0].provenance
@@ -47,7 +64,7 @@ class Side:
         return f"{self.name} ({', '.join(filter(None, [*parts, f'code {self.code}', f'{len(self.runs)} runs']))})"
 
 
-def resolve(name: str, results: str | Path, tier: str | None = None) -> Side:
+def resolve(name: str, results: str | Path, tier: str | None = None, only: Sequence[str] = ()) -> Side:
     """The side that a command line names.
 
     Args:
@@ -55,25 +72,36 @@ def resolve(name: str, results: str | Path, tier: str | None = None) -> Side:
             none, those of the newest; or `commit:REV`, whose runs are looked for in `results`.
         results: the store of commits.
         tier: which runs count; by default the only tier there is.
+        only: ids or globs of the tasks that count; by default all.
 
     Raises:
+        NoRuns: the commit exists and has no such runs.
         StoreError: there are no such runs, or they are of several tiers; one line that says what to type.
     """
     kind, _, rest = name.partition(":")
     if kind == "commit":
         store = _opened(results)
         code = _code_of_commit(store, rest, tier)
+        commit = provenance.commit_of(rest)
     else:
         path = rest if kind == "dir" else name
         if kind != "dir" and not Path(path).is_dir() and provenance.commit_of(name):
             raise StoreError(f"{name} is no folder; if it is a commit, write commit:{name}")
         store = _opened(path)
-        code = _code_of_folder(store)
-    return _side(name, store, code, store.runs(code), tier)
+        code, commit = _code_of_folder(store), None
+    return _side(name, store, code, store.runs(code), tier, only, commit)
 
 
-def _side(name: str, store: Store, code: str, found: Iterable[Run], tier: str | None) -> Side:
-    runs = tuple(found)
+def _side(
+    name: str,
+    store: Store,
+    code: str,
+    found: Iterable[Run],
+    tier: str | None,
+    only: Sequence[str],
+    commit: str | None,
+) -> Side:
+    runs = tuple(run for run in found if not only or any(fnmatchcase(run.task, pattern) for pattern in only))
     of = {digest: set(store.tiers(digest, code)) for digest in {run.digest for run in runs}}
     tiers = sorted({run.tier for run in runs}.union(*of.values()))
     if tier is None and len(tiers) > 1:
@@ -82,7 +110,9 @@ def _side(name: str, store: Store, code: str, found: Iterable[Run], tier: str | 
     kept = tuple(run for run in runs if chosen in {run.tier, *of[run.digest]})
     if not kept:
         there = f"; it has {' and '.join(tiers)}" if tiers else ""
-        raise StoreError(f"{name} has no runs{f' at tier {tier}' if tier else ''}{there}")
+        what = f" of {', '.join(only)}" if only else ""
+        message = f"{name} has no runs{what}{f' at tier {tier}' if tier else ''}{there}"
+        raise NoRuns(message, commit) if commit else StoreError(message)
     return Side(name, store, code, chosen, kept)
 
 
@@ -109,23 +139,42 @@ def _code_of_commit(store: Store, revision: str, tier: str | None) -> str:
     """The code under which a commit's runs lie: what its sources hash to here, or what the runs say they came from."""
     commit = provenance.commit_of(revision)
     if commit is None and not re.fullmatch(r"[0-9a-f]{7,64}", revision):
-        raise StoreError(f"no commit is called {revision!r} here; give `git log`'s name of one, or dir:PATH")
+        where = "here" if provenance.repository() else "where there is no clone of the suite, or no git"
+        raise StoreError(f"no commit is called {revision!r} {where}; give `git log`'s name of one, or dir:PATH")
     codes = {code for digest in store.digests() for code in store.codes(digest)}
     digest = provenance.code_digest_at(commit) if commit else None
-    if digest in codes:
-        return str(digest)
     wanted = commit or revision
+    if digest in codes and any(_made_by(run, wanted) or _pinned(run, commit) for run in _first(store, digest)):
+        return str(digest)
     changed = False
     for code in sorted(codes):
         for run in store.runs(code):
             package: dict[str, Any] = run.provenance.get("package") or {}
-            named = str(package.get("commit") or "").startswith(wanted)
-            if named and tier in (None, run.tier, *store.tiers(run.digest, code)):
+            if _made_by(run, wanted) and tier in (None, run.tier, *store.tiers(run.digest, code)):
                 if not package.get("dirty"):
                     return code
                 changed = True
     why = "only runs of a changed tree" if changed else "no runs"
     run = f"tangentbench run{f' --tier {tier}' if tier else ''} --results {store.root}"
-    raise StoreError(
+    message = (
         f"{store.root} has {why} of commit {wanted[:10]}; `git switch --detach {wanted[:10]}`, then `{run}` stores them"
     )
+    raise NoRuns(message, commit) if commit else StoreError(message)
+
+
+def _first(store: Store, code: str | None) -> list[Run]:
+    """One of the runs of a code."""
+    return list(islice(store.runs(code), 1))
+
+
+def _made_by(run: Run, commit: str) -> bool:
+    return str((run.provenance.get("package") or {}).get("commit") or "").startswith(commit)
+
+
+def _pinned(run: Run, commit: str | None) -> bool:
+    """Whether a run has the libraries that a commit pins: made by the same sources, it then is the commit's, too."""
+    text = provenance.file_at(commit, "constraints.txt") if commit else None
+    made = run.provenance.get("versions") or {}
+    python = ".".join(str(run.provenance.get("python") or "").split(".")[:2])
+    pins = provenance.pinned(text, python) if text and python else {}
+    return all(made.get(name) in (None, version) for name, version in pins.items())

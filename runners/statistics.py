@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
-from scipy.special import bdtr, betaincinv, stdtrit
+from scipy.special import bdtr, bdtri, betaincinv, nctdtrinc, stdtrit
 
 
 class Interval(NamedTuple):
@@ -60,6 +60,39 @@ def clopper_pearson(hits: int, trials: int, level: float = 0.95) -> Interval:
     low = 0.0 if hits == 0 else float(betaincinv(hits, trials - hits + 1, tail))
     high = 1.0 if hits == trials else float(betaincinv(hits + 1, trials - hits, 1 - tail))
     return Interval(hits / trials, low, high)
+
+
+def smallest_seen(interval: Interval, n: int, *, power: float = 0.8, level: float = 0.95) -> float:
+    """How far outside a region the truth must lie for n seeds to say so: `fails`, with probability `power`.
+
+    A claim fails where Student's interval leaves its region. If the true mean lies a distance D beyond an edge, that
+    happens with probability P(T > t_{n-1}), T noncentral t with noncentrality D √n/s; s is taken from the interval.
+    What is nearer than D may have been missed. On a log scale hand over the interval of the logarithms.
+
+    Args:
+        interval: of `t_interval`, at this level.
+        n: number of values that it was made of, at least 2.
+
+    Raises:
+        ValueError: fewer than two values, or a power that is not between (1 − level)/2 and 1.
+    """
+    if n < 2 or not (1 - level) / 2 < power < 1:
+        raise ValueError(
+            f"needs two or more values and a power between {(1 - level) / 2:g} and 1; got {n} and {power:g}"
+        )
+    quantile = stdtrit(n - 1, 0.5 + level / 2)
+    standard_error = (interval.high - interval.low) / 2 / quantile
+    return float(standard_error * nctdtrinc(n - 1, 1 - power, quantile))
+
+
+def share_seen(edge: float, n: int, *, power: float = 0.8, level: float = 0.95) -> float:
+    """As `smallest_seen` for a share that should be at least `edge`: the distance below it at which n trials say so.
+
+    The verdict is `fails` for at most k hits, the largest k whose interval (`clopper_pearson`) ends below the edge; the
+    share p at which that has probability `power` solves P(Bin(n, p) ≤ k) = `power`. Infinite where no k is enough.
+    """
+    failing = [hits for hits in range(n + 1) if clopper_pearson(hits, n, level).high < edge]
+    return edge - float(bdtri(failing[-1], n, power)) if failing else np.inf
 
 
 def median_interval(values: Sequence[float] | Float[ndarray, " seeds"], level: float = 0.95) -> Interval:

@@ -1,4 +1,4 @@
-"""What `tangentbench validate` prints: every mistake in task files, by file, line and column."""
+"""What `tangentbench validate` prints: every mistake in task files, by file, line and column; and notes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..tasks import catalog
+from ..tasks import catalog, notes
 from ..tasks.problem import Problem
 from .known_valid import Known
 from .rows import render
@@ -17,27 +17,33 @@ from .rows import render
 def validate(paths: Iterable[str] = (), fmt: str = "table") -> int:
     """Check task files, folders of them, or the whole suite; print every mistake with file, line and column.
 
+    Valid files that are asked for also get notes: claims without a control. A note is no mistake.
+
     Args:
         paths: YAML files, folders or task ids; the whole suite without any.
         fmt: ``json`` prints one document on stdout; ``csv`` and ``markdown`` one line per mistake; ``table`` prints
-            mistakes as ``file:line:col: message`` on stderr.
+            mistakes as ``file:line:col: message`` on stderr, and notes on stdout.
 
     Returns:
         0 if all files are valid, 1 if not, 4 if there is no file.
     """
-    names = _files(list(paths))
+    paths = list(paths)
+    names = _files(paths)
     problems = _problems(names)
     valid = len(names) - len({name for name, _ in problems})
     found = [problem for _, problem in problems]
     rows = [problem.plain() for problem in found]
+    noted = _notes([name for name in names if name not in {bad for bad, _ in problems}]) if paths else []
     if fmt == "json":
-        document = {"files": len(names), "valid": valid, "problems": rows}
+        document = {"files": len(names), "valid": valid, "problems": rows, "notes": [note.plain() for note in noted]}
         print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
     elif fmt in ("csv", "markdown"):
         print(render(rows, fmt, columns=tuple(Problem.__dataclass_fields__)))
     else:
         for problem in found:
             print(problem, file=sys.stderr)
+        for note in noted:
+            print(note)
         print(f"{valid} of {len(names)} task files are valid" if names else "no task file there")
     return 1 if problems else 0 if names else 4
 
@@ -54,6 +60,13 @@ def _problems(names: Sequence[str]) -> list[tuple[str, Problem]]:
     problems = load.check(unknown)
     known.remember(paths[name] for name in set(unknown) - {name for name, _ in problems})
     return problems
+
+
+def _notes(names: Sequence[str]) -> list[Problem]:
+    """Notes on valid files, which are not read as tasks for it."""
+    suite = catalog.catalog()
+    paths = {name: name if catalog.is_path(name) else suite[name] for name in names}
+    return [note for path in paths.values() for note in notes.notes(path, catalog.shown(path))]
 
 
 def _files(paths: Sequence[str]) -> list[str]:

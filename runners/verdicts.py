@@ -34,8 +34,8 @@ class Verdict:
     """One row of the claims board.
 
     `value`, `low`, `high`: the estimate with its 95% interval, None where there is none or an end is unbounded; every
-    number is finite. `detectable`: half the
-    interval's width (a factor on the log scale): how precise the estimate is, no statement of power. `region`: the
+    number is finite. `detectable`: how far outside the region the truth would have to lie for as many seeds to say
+    `fails` in four cases of five (a factor on the log scale); what is nearer may have been missed. `region`: the
     accepted values in words and, for the control of an exponent, what rejects it. `seeds`: how many gave a value.
     `missing`: the seeds left out, with reasons. `finished`: seeds whose runs all ended well, with or without a value.
     `stale`: how many of the runs used were made by other code than the current one.
@@ -234,7 +234,7 @@ def _verdict(
         region_low=_or_none(region.low),
         region_high=_or_none(region.high),
         scale=scale,
-        detectable=_half_width(interval, scale) if interval else None,
+        detectable=_detectable(kind, interval, region, scale, len(sample.estimates)) if interval else None,
         seeds=len(sample.estimates),
         missing=_left_out_text(sample),
         reason=reason,
@@ -271,10 +271,14 @@ def _exp(value: float) -> float:
     return math.exp(value) if value < 709 else math.inf
 
 
-def _half_width(interval: Interval, scale: str) -> float | None:
-    if scale == "log" and interval.low > 0:
-        return _or_none(math.sqrt(interval.high / interval.low))
-    return _or_none((interval.high - interval.low) / 2)
+def _detectable(kind: str, interval: Interval, region: Region, scale: str, n: int) -> float | None:
+    if kind == "outcome":  # a share of at most b is one of at least 1 - b of the others
+        return _or_none(statistics.share_seen(region.low if math.isfinite(region.low) else 1 - region.high, n))
+    if scale == "linear":
+        return _or_none(statistics.smallest_seen(interval, n))
+    if not (interval.low > 0 and math.isfinite(interval.high)):
+        return None
+    return _or_none(_exp(statistics.smallest_seen(Interval(*map(math.log, interval)), n)))
 
 
 def _left_out_text(sample: Sample) -> str:

@@ -18,7 +18,7 @@ Band = Annotated[list[Real], Field(min_length=2, max_length=2)]
 class Region(Options):
     """An accepted region; exactly one of the three."""
 
-    example: ClassVar[str] = "at_most: 0.1"
+    such_as: ClassVar[str] = "at_most: 0.1"
 
     at_least: Real | None = None
     """Accepted: this value and above."""
@@ -32,7 +32,7 @@ class Region(Options):
         given = [name for name in ("at_least", "at_most", "within") if getattr(self, name) is not None]
         if len(given) != 1:
             got = f"got {' and '.join(given)}" if given else "got none"
-            hint = "remove one" if given else f"write one, such as {self.example}"
+            hint = "remove one" if given else f"write one, such as {self.such_as}"
             raise refuse(f"give exactly one of at_least, at_most and within; {got}", given[1] if given else "", hint)
         if self.within is not None and not self.within[0] < self.within[1]:
             low, high = self.within
@@ -43,7 +43,7 @@ class Region(Options):
 class Exponent(Region):
     """Slope of log metric over log of a sweep axis, by least squares per seed."""
 
-    example: ClassVar[str] = "at_most: -0.35"
+    such_as: ClassVar[str] = "at_most: -0.35"
 
     metric: str
     """Label of the metric."""
@@ -97,7 +97,7 @@ class OutcomeShare(Options):
 class Boundary(Region):
     """A phase boundary found by bisection."""
 
-    example: ClassVar[str] = "within: [1.9, 2.1]"
+    such_as: ClassVar[str] = "within: [1.9, 2.1]"
 
     metric: str = "boundary"
     """Label under which the boundary is stored."""

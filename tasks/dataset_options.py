@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -30,6 +31,8 @@ class DatasetOptions(Options):
 
 
 class Splits(DatasetOptions):
+    example: ClassVar[Mapping[str, Any]] = {"train": 12, "validation": 6, "test": 8}
+
     train: Count
     """Number of training examples."""
     validation: Size = 0
@@ -40,6 +43,8 @@ class Splits(DatasetOptions):
 
 class MonomialOptions(Splits):
     """Product of a few coordinates of Gaussian inputs."""
+
+    example: ClassVar[Mapping[str, Any]] = {"dim": 4}
 
     dim: Dim
     """Input dimension d."""
@@ -61,6 +66,8 @@ class MonomialOptions(Splits):
 
 class LowRankPolynomialOptions(Splits):
     """Sum of Hermite polynomials along a few hidden directions of Gaussian inputs."""
+
+    example: ClassVar[Mapping[str, Any]] = {"dim": 4, "rank": 2, "degree": 3}
 
     dim: Dim
     """Input dimension d."""
@@ -85,6 +92,8 @@ class LowRankPolynomialOptions(Splits):
 class GaussianMixtureOptions(Splits):
     """Equally likely Gaussian classes; labels -1 and 1 for two, one-hot rows for more."""
 
+    example: ClassVar[Mapping[str, Any]] = {"dim": 4}
+
     dim: Dim
     """Input dimension d."""
     classes: Annotated[int, Field(ge=2, le=1000)] = 2
@@ -108,6 +117,8 @@ class GaussianMixtureOptions(Splits):
 class SphereOptions(Splits):
     """Inputs uniform on a sphere."""
 
+    example: ClassVar[Mapping[str, Any]] = {"dim": 4}
+
     dim: Dim
     """Input dimension d."""
     radius: Literal["sqrt_dim", "unit"] = "sqrt_dim"
@@ -122,6 +133,8 @@ class SphereOptions(Splits):
 
 class SingleExampleOptions(DatasetOptions):
     """One input in a random direction, and its target."""
+
+    example: ClassVar[Mapping[str, Any]] = {"dim": 4}
 
     dim: Dim
     """Input dimension d."""
@@ -218,3 +231,65 @@ class DiabetesOptions(BundledOptions):
     @property
     def available(self) -> int:
         return 442
+
+
+class ImageOptions(Splits):
+    """Some classes of a public image set, downloaded when first used."""
+
+    TRAIN: ClassVar[tuple[int, ...]]
+    """Images of each class in the publisher's training set."""
+    TEST: ClassVar[tuple[int, ...]]
+    """Images of each class in the publisher's test set."""
+    example: ClassVar[Mapping[str, Any]] = {"classes": [0, 2]}
+
+    classes: Annotated[list[Annotated[int, Field(ge=0, le=9)]], Field(min_length=2, max_length=10)]
+    """The classes that are told apart: labels 1 and -1 for two, one-hot rows in this order for more."""
+    train: Annotated[int, Field(ge=2, le=100_000)]
+    """Number of training examples."""
+    normalize: Literal["sqrt_dim", "unit", "standard"] = "sqrt_dim"
+    """Norm sqrt(d) or 1 for every image, or variance 1 for every pixel; centred in all three."""
+
+    @property
+    def special(self) -> set[str]:
+        return {"classification"}
+
+    @model_validator(mode="after")
+    def _enough_images(self) -> ImageOptions:
+        if len(set(self.classes)) < len(self.classes):
+            raise refuse(f"classes must differ, got {self.classes}", "classes")
+        for field, counts, asked, what in (
+            ("train", self.TRAIN, self.train + self.validation, "train + validation"),
+            ("test", self.TEST, self.test, "test"),
+        ):
+            available = sum(counts[label] for label in self.classes)
+            if asked > available:
+                raise refuse(f"only {available} {what} images of {self.classes} exist; {asked} are asked for", field)
+        return self
+
+
+class MnistOptions(ImageOptions):
+    """Handwritten digits, 28 x 28 pixels, flat."""
+
+    TRAIN = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
+    TEST = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
+
+
+class FashionMnistOptions(ImageOptions):
+    """Articles of clothing, 28 x 28 pixels, flat; 0 is T-shirt, 2 is pullover, 6 is shirt."""
+
+    TRAIN = (6000,) * 10
+    TEST = (1000,) * 10
+
+
+class Cifar10Options(ImageOptions):
+    """Colour photographs, 3 channels of 32 x 32 pixels, flat; 0 is airplane, 2 is bird."""
+
+    TRAIN = (5000,) * 10
+    TEST = (1000,) * 10
+
+
+class SvhnOptions(ImageOptions):
+    """House numbers, 3 channels of 32 x 32 pixels, flat; the classes are the digits."""
+
+    TRAIN = (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659)
+    TEST = (1744, 5099, 4149, 2882, 2523, 2384, 1977, 2019, 1660, 1595)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -88,6 +89,8 @@ Schedule = Annotated[Cosine | Linear | Exponential | WarmupCosine, Field(discrim
 class MethodOptions(Options):
     """What all methods share."""
 
+    example: ClassVar[Mapping[str, Any]] = {"learning_rate": 0.1}
+
     learning_rate: LearningRate
     """A number, ``{value: number}``, or ``{critical: multiple}`` for methods that are gradient descent at heart."""
     schedule: Schedule | None = None
@@ -105,6 +108,8 @@ class GdOptions(MethodOptions):
 
 class SgdOptions(MethodOptions):
     """Mini-batch gradient descent."""
+
+    example: ClassVar[Mapping[str, Any]] = {"batch_size": 4}
 
     batch_size: Count = Field()  # required: without it the method is gd
     """Examples per step."""

@@ -261,8 +261,8 @@ METRICS = {
         _convexity(
             "restricted_pl_ratio",
             "Squared gradient over what restricted strong convexity promises of it",
-            "||grad L||^2 / (2 alpha (L - inf)), alpha the convexity_constant where it is positive, inf the smallest "
-            "L(w + d) found over d, |cos(d, g)| >= kappa, or 0 unless restricted",
+            "||grad L||^2 / (2 alpha (L - inf)), alpha the convexity_constant (none where it is not positive), inf the "
+            "smallest L(w + d) found over d, |cos(d, g)| >= kappa, or 0 unless restricted",
             direction="higher",
             cost="Lanczos on Hessian-vector products per example, projected descent",
             options="RestrictedPlOptions",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,6 +17,15 @@ class LanczosOptions(Options):
 
     steps: Steps = 32
     """Lanczos steps; the residual is stored beside the value."""
+
+
+class SideOptions(LanczosOptions):
+    """An eigenvalue of the tangent kernel on half of the inputs."""
+
+    example: ClassVar[Mapping[str, Any]] = {"sign": "positive"}
+
+    sign: Literal["positive", "negative"]
+    """Sign of the inputs' first coordinate; 0 counts as positive."""
 
 
 class HessianOptions(Options):
@@ -126,6 +136,8 @@ class LayerOptions(Options):
 class CurveOptions(Options):
     """A recorded curve."""
 
+    example: ClassVar[Mapping[str, Any]] = {"of": "train_loss"}
+
     of: str
     """Label of the curve: `train_loss`, or a metric of the task with `at: schedule`."""
 
@@ -146,6 +158,8 @@ class BatchCriticalRateOptions(Options):
 
 class WorkToTargetOptions(Options):
     """Work until a curve reaches a value."""
+
+    example: ClassVar[Mapping[str, Any]] = {"target": 1e3}
 
     target: Real
     """The value to reach."""

@@ -75,6 +75,8 @@ class ModelOptions(Options):
 class ChainOptions(ModelOptions):
     """Options of fully connected networks."""
 
+    example: ClassVar[Mapping[str, Any]] = {"depth": 2, "bias": True}
+
     depth: Annotated[int, Field(ge=1, le=200)]
     """Number of hidden layers."""
     parameterization: Literal["ntk", "standard"] = "ntk"
@@ -93,6 +95,8 @@ class ChainOptions(ModelOptions):
 
 class WideOptions(ChainOptions):
     """Fully connected network."""
+
+    example: ClassVar[Mapping[str, Any]] = {"width": 5, "activation": "tanh"}
 
     width: Width | Annotated[list[Width], Field(min_length=1, max_length=200)]
     """Neurons per hidden layer: one number, or a list with one per layer."""
@@ -116,6 +120,7 @@ class WideOptions(ChainOptions):
 class BottleneckOptions(ChainOptions):
     """Fully connected network with narrow hidden layers."""
 
+    example: ClassVar[Mapping[str, Any]] = {"width": 5, "bottleneck_width": 2, "at": [1], "activation": "tanh"}
     has_blocks: ClassVar[bool] = True
 
     width: Width
@@ -137,6 +142,11 @@ class BottleneckOptions(ChainOptions):
 
 class DagOptions(ModelOptions):
     """Network on any feed-forward graph."""
+
+    example: ClassVar[Mapping[str, Any]] = {
+        "generator": {"name": "residual", "depth": 2, "width": 4},
+        "activation": "tanh",
+    }
 
     edges: Annotated[list[Edge], Field(min_length=1, max_length=10_000)] | None = None
     """Edges [from, to] of a graph written by hand: inputs x0, x1, …, outputs y0, y1, …, others are hidden."""
@@ -187,6 +197,8 @@ class DagOptions(ModelOptions):
 class ConvOptions(ModelOptions):
     """Convolutional network."""
 
+    example: ClassVar[Mapping[str, Any]] = {"depth": 2, "channels": 3, "activation": "tanh"}
+
     depth: Annotated[int, Field(ge=1, le=200)]
     """Number of convolutions."""
     channels: Width
@@ -227,6 +239,7 @@ class GeneralQuadraticOptions(ModelOptions):
     """The general quadratic model; its number of weights is the input dimension."""
 
     batched: ClassVar[frozenset[str]] = frozenset({"gamma"})
+    example: ClassVar[Mapping[str, Any]] = {"gamma": 0.1}
 
     gamma: Annotated[float, Field(gt=0, le=10)] = 1e-3
     """Strength of the quadratic term, the part of 1/sqrt(width)."""

@@ -8,17 +8,23 @@ the JSON Schema. Options are declared beside this module (`dataset_options`, `mo
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 
 class Options(BaseModel):
-    """What all options share. ``batched``: fields that change neither shapes nor structure of the program."""
+    """What all options share.
+
+    ``batched``: fields that change neither shapes nor structure of the program. ``example``: what `tangentbench check`
+    gives beside the defaults, above all the options that have none; that of a base class holds too.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
     batched: ClassVar[frozenset[str]] = frozenset()
+    example: ClassVar[Mapping[str, Any]] = {}
 
 
 class Part(Options):

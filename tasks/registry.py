@@ -80,6 +80,10 @@ DATASETS = _by_name(
     _dataset("two_clusters", "Scalar inputs in two clusters of opposite sign", "arXiv 2205.11787, Theorem 3"),
     _dataset("digits", "Hand-written digits, 8 x 8 pixels (scikit-learn)", "Alpaydin & Kaynak 1998, UCI repository"),
     _dataset("diabetes", "Disease progression from ten measurements (scikit-learn)", "Efron et al. 2004"),
+    _dataset("mnist", "Handwritten digits, 28 x 28 pixels (downloaded)", "LeCun, Cortes & Burges 1998"),
+    _dataset("fashion_mnist", "Articles of clothing, 28 x 28 pixels (downloaded)", "arXiv 1708.07747"),
+    _dataset("cifar10", "Photographs, 32 x 32 pixels in colour (downloaded)", "Krizhevsky 2009"),
+    _dataset("svhn", "House numbers, 32 x 32 pixels in colour (downloaded)", "Netzer et al. 2011"),
 )
 
 MODELS = _by_name(

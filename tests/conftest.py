@@ -13,6 +13,8 @@ import pytest
 # Before any test imports the package: its shape annotations are executed, not only read.
 jaxtyping.install_import_hook("tangentbench.models", "beartype.beartype")
 
+os.environ["TANGENTBENCH_DATA"] = "off"  # no test downloads a data set
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas
 import pytest
 
-from benchmarks import kernels, science
+from benchmarks import kernels, planted, science
 
 SUITE = science.SUITE
 TRACK = science.Track("f/t", "t.yaml", "test_loss", "test_loss", {"model.width": 64}, "v")
@@ -135,6 +135,34 @@ def test_a_task_that_the_package_does_not_know_takes_no_other_with_it(tmp_path):
     broken = tmp_path / "peak_loss.yaml"
     broken.write_text(broken.read_text().replace("activation: relu", "activation: of_the_future"))
     assert {Path(track.path).stem for track in science.tracks(tmp_path)} == {"boundaries"}
+
+
+def test_kernels_say_which_of_their_numbers_are_exact():
+    """What the compiler counts is compared to the last digit; what a clock or the system says is not."""
+    methods = {name: m for name, m in vars(kernels._Kernel).items() if name.startswith(("time_", "peakmem_", "track_"))}
+    exact = {name for name, method in methods.items() if getattr(method, "exact", False)}
+    assert exact == {f"track_{of}" for of in ("operations", "bytes_accessed", "temporary_bytes", "instructions")}
+    assert set(methods) - exact == {"time_kernel", "peakmem_kernel", "track_compile"}
+    assert all(methods[name].unit for name in exact) and kernels._Kernel.version
+
+
+def test_a_slow_kernel_is_found_in_turns(monkeypatch):
+    from tangentbench.runners.changes import Margin, shift
+
+    def measured(counts, factor):
+        times = [{k: 0.1 * (1 + k % 7) for k in range(60)}]  # a machine that is up to seven times slower
+        times.append({k: factor * t * (1 + 0.1 * (-1) ** k) for k, t in times[0].items()})
+        before = {"operations": 100.0, "instructions": 10.0}
+        found = (
+            [before, {name: count * counts for name, count in before.items()}],
+            shift(*times, Margin(0.1), paired=True),
+        )
+        monkeypatch.setattr(planted, "in_turns", lambda packages, rounds: found)
+        return planted.slow_kernel(Path(), Path(), 60)
+
+    assert measured(1.5, 1.5).startswith("operations +50%, instructions +50%, 60 pairs of times slower +49% [")
+    assert measured(1.0, 1.0).startswith("60 pairs of times equivalent")
+    assert measured(1.0, 0.7).startswith("60 pairs of times faster")
 
 
 def test_every_kernel_can_be_traced():

@@ -32,10 +32,12 @@ from ..expansion import QuadraticExpansion
 from ..layered import Addition, Layered, layered
 from ..layers import Dense
 from ..parameters import partition, predict
+from .recurrence import recurrence_extreme
 from .spectrum import Estimate, Metric, lanczos_extreme, largest_eigenpair, unit
 
 BASES = 256 * 2**20  # bytes
 LEAST_PRODUCTS = 8  # before a small residual of the loss Hessian is believed
+SHORT = 4  # times as many numbers as steps, up to which nothing is gained by leaving the basis alone
 FEW = 4  # times fewer numbers, from which on products in factors are cheaper than in weights
 
 
@@ -61,7 +63,10 @@ def predictor_hessian_norm(
     def norm(selector: Float[Array, " c"]) -> Estimate:
         product, metric, zero = operator(selector)
         start = jax.random.normal(key, zero.shape, zero.dtype)
-        estimate, _ = lanczos_extreme(product, start, steps, "magnitude", metric)
+        if metric is None and zero.size > SHORT * steps:
+            estimate, _ = recurrence_extreme(product, start, steps)
+        else:
+            estimate, _ = lanczos_extreme(product, start, steps, "magnitude", metric)
         return Estimate(jnp.abs(estimate.value), estimate.residual)
 
     selectors = jnp.eye(outputs, dtype=x.dtype)
@@ -107,9 +112,28 @@ def loss_hessian_top(
     """
     objective, origin, _ = loss_on(model, loss, x, y)
     start = jax.random.normal(key, origin.shape, origin.dtype)
-    return largest_eigenpair(_curvature(objective, origin), start, tolerance, products, min(LEAST_PRODUCTS, products))[
-        0
-    ]
+    least = min(LEAST_PRODUCTS, products)
+    return largest_eigenpair(_curvature(objective, origin), start, tolerance, products, least)[0]
+
+
+def loss_hessian_top_from(
+    model: Any,
+    loss: Callable[[Float[Array, "n c"], Float[Array, "n c"]], Float[Array, ""]],
+    x: Float[Array, "n d"],
+    y: Float[Array, "n c"],
+    start: Float[Array, " p"],
+    products: int = 200,
+    tolerance: float = 1e-5,
+) -> tuple[Estimate, Float[Array, " p"]]:
+    """`loss_hessian_top` from a vector of one's own, and the eigenvector found.
+
+    Along a training run the eigenvector of the step before makes a handful of products enough. The residual says that
+    an eigenvalue is near, not that none is larger: another that overtakes is seen late from such a start, so start
+    afresh from a random vector now and then.
+    """
+    objective, origin, _ = loss_on(model, loss, x, y)
+    estimate, vector, _ = largest_eigenpair(_curvature(objective, origin), start, tolerance, products)
+    return estimate, vector
 
 
 def loss_on(
@@ -144,7 +168,7 @@ def _operator(model: Any, x: Float[Array, " d"]) -> Callable[[Float[Array, " c"]
 
 
 def _curvature(f: Callable[[Array], Array], origin: Float[Array, " p"]) -> Callable[[Array], Array]:
-    return lambda v: jax.jvp(jax.grad(f), (origin,), (v,))[1]
+    return jax.linearize(jax.grad(f), origin)[1]  # what does not depend on v is computed once, outside of any loop
 
 
 def _in_weights(model: Any, x: Float[Array, " d"]) -> Callable[[Float[Array, " c"]], _Operator]:

@@ -52,6 +52,11 @@ class _State(NamedTuple):
     dual: Float[Array, " p"] | None
     size_of_a: Float[Array, ""]
 
+    @property
+    def matrix(self) -> Float[Array, "steps steps"]:
+        """A on the basis."""
+        return jnp.diag(self.alphas) + jnp.diag(self.betas[:-1], 1) + jnp.diag(self.betas[:-1], -1)
+
 
 def length(v: Float[Array, " p"]) -> Float[Array, ""]:
     """‖v‖, without underflow or overflow of the squares."""
@@ -66,7 +71,7 @@ def unit(v: Float[Array, " p"]) -> Float[Array, " p"]:
     return v / jnp.where(size > 0, size, 1)
 
 
-def _spare(v: Float[Array, " p"]) -> Float[Array, " p"]:
+def spare(v: Float[Array, " p"]) -> Float[Array, " p"]:
     """A vector of that size without structure, cheaper to compile than random numbers."""
     return jnp.cos(jnp.arange(v.shape[0], dtype=v.dtype) ** 2)
 
@@ -121,12 +126,34 @@ def lanczos(
     basis whose first vector is unit(start), as do the eigenvectors. matvec, start, steps, metric, errors: see
     `lanczos_extreme`; the Krylov space has k = min(steps, p) dimensions.
     """
+    return _krylov(matvec, start, steps, choose, metric)[1]
+
+
+def tridiagonal(
+    matvec: Callable[[Float[Array, " p"]], Float[Array, " p"]], start: Float[Array, " p"], steps: int
+) -> tuple[Float[Array, "k p"], Float[Array, "k k"]]:
+    """An orthonormal basis of the Krylov space of `start`, and A on it: the tridiagonal matrix.
+
+    As for `lanczos`, whose last product it makes, too.
+    """
+    state, _ = _krylov(matvec, start, steps, lambda values, vectors: vectors[:, -1], None)
+    return state.basis, state.matrix
+
+
+def _krylov(
+    matvec: Callable[[Float[Array, " p"]], Float[Array, " p"]],
+    start: Float[Array, " p"],
+    steps: int,
+    choose: Callable[[Float[Array, " k"], Float[Array, "k k"]], Float[Array, " k"]],
+    metric: Metric | None,
+) -> tuple[_State, tuple[Float[Array, " p"], Float[Array, " p"]]]:
+    """The last state of Lanczos, and the chosen vector with its image."""
     if steps < 1:
         raise ValueError(f"Lanczos needs at least one step, got {steps}")
     size, dtype = start.shape[0], start.dtype
     steps = min(steps, size)
     rounding = 10 * jnp.finfo(dtype).eps
-    spare = _spare(start)
+    fresh = spare(start)
 
     def orthogonal(v: Array, basis: Array, duals: Array | None) -> Array:
         return v - ((basis if duals is None else duals) @ v) @ basis
@@ -137,10 +164,7 @@ def lanczos(
         return v / size, None if dual is None else dual / size
 
     def ritz_vector(state: _State) -> tuple[Array, Array | None]:
-        values, vectors = jnp.linalg.eigh(
-            jnp.diag(state.alphas) + jnp.diag(state.betas[:-1], 1) + jnp.diag(state.betas[:-1], -1)
-        )
-        return normalised(choose(values, vectors) @ state.basis)
+        return normalised(choose(*jnp.linalg.eigh(state.matrix)) @ state.basis)
 
     def advance(state: _State, step: Array) -> tuple[_State, tuple[Array, Array]]:
         # The image of the result takes one more product. It is made here, after the last step, because a second place
@@ -156,7 +180,7 @@ def lanczos(
         exhausted = left <= rounding * size_of_a
         # A rolled copy of the spare vector is another direction each time. Once is not enough to orthogonalise: what
         # remains carries rounding errors of the size of what was removed.
-        following = jnp.where(exhausted, unit(jnp.roll(spare, step)), w / jnp.where(exhausted, 1, left))
+        following = jnp.where(exhausted, unit(jnp.roll(fresh, step)), w / jnp.where(exhausted, 1, left))
         following, dual = normalised(orthogonal(orthogonal(following, basis, duals), basis, duals))
         # The next off-diagonal element by its definition: the length of w has the rounding of what was removed from it,
         # which is all there is where the start was nearly an eigenvector.
@@ -172,13 +196,12 @@ def lanczos(
         )
         return state, (v, image)
 
-    first, dual = normalised(jnp.where(length(start) > 0, start, spare))
+    first, dual = normalised(jnp.where(length(start) > 0, start, fresh))
     zero, row, basis = jnp.zeros((), dtype), jnp.zeros(steps, dtype), jnp.zeros((steps, size), dtype)
     state = _State(basis, None if metric is None else basis, row, row, first, dual, zero)
-    _, found = jax.lax.fori_loop(
+    return jax.lax.fori_loop(
         0, steps + 1, lambda step, carry: advance(carry[0], step), (state, (first, jnp.zeros_like(first)))
     )
-    return found
 
 
 class _Ascent(NamedTuple):
@@ -246,7 +269,7 @@ def largest_eigenpair(
 
     zero, unknown = jnp.zeros_like(start), jnp.full((), jnp.inf, start.dtype)
     none, no = jnp.zeros((), jnp.int32), jnp.asarray(False)
-    first = unit(jnp.where(length(start) > 0, start, _spare(start)))
+    first = unit(jnp.where(length(start) > 0, start, spare(start)))
     state = _Ascent(first, zero, zero, zero, zero, unknown, unknown, jnp.zeros((), start.dtype), no, none)
     state = jax.lax.while_loop(unfinished, advance, state)
     return Estimate(state.value, state.residual), state.x, state.products

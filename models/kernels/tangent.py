@@ -35,12 +35,30 @@ def tangent_kernel(model: Any, x: Float[Array, "n d"], z: Float[Array, "n2 d"] |
 
     Rows and columns are example-major: output k of example i is index i·c + k.
     """
-    factors = _factors(model, x)
-    if factors is None:
-        return _jacobian_kernel(model, x, z)
-    others = factors if z is None else _factors(model, z)
-    assert others is not None
-    grams = [layer.gram(left, right) for (layer, left), (_, right) in zip(factors, others, strict=True)]
+    left = features(model, x)
+    return kernel_of(model, left, left if z is None else features(model, z))
+
+
+def features(model: Any, x: Float[Array, "n d"]) -> Any:
+    """What the kernel is made of: factors of the gradients, layer by layer; a `jacobian` of a model without layers."""
+    if isinstance(model, LinearExpansion):
+        return features(model.at_origin(), x)
+    if _layers(model) is None:
+        return jacobian(model, x)
+    if isinstance(model, QuadraticExpansion):
+        return _quadratic_factors(layered(model.at_origin()), layered(model.displacement()), x)
+    network = layered(model)
+    assert network is not None
+    inputs, cotangents = jax.vmap(network.sensitivities)(x)
+    return [Factors(a[None], b[None]) for a, b in zip(inputs, cotangents, strict=True)]
+
+
+def kernel_of(model: Any, left: Any, right: Any) -> Float[Array, "nc n2c"]:
+    """The tangent kernel between examples with these `features`."""
+    layers = _layers(model)
+    if layers is None:
+        return _contracted(left, right)
+    grams = [layer.gram(*pair) for layer, *pair in zip(layers, left, right, strict=True)]
     n, c, n2, _ = grams[0].shape
     return reduce(add, grams).reshape(n * c, n2 * c)
 
@@ -51,36 +69,27 @@ def jacobian(model: Any, x: Float[Array, "n d"]) -> Any:
     return jax.vmap(lambda example: jax.jacrev(lambda p: eqx.combine(p, rest)(example))(params))(x)
 
 
-def _factors(model: Any, x: Float[Array, "n d"]) -> list[tuple[Layer, Factors]] | None:
-    """Per layer the factors of the gradients, or None for a model that is not made of layers."""
-    if isinstance(model, LinearExpansion):
-        return _factors(model.at_origin(), x)
-    if isinstance(model, QuadraticExpansion):
-        network, step = layered(model.at_origin()), layered(model.displacement())
-        return None if network is None or step is None else _quadratic_factors(network, step, x)
+def _layers(model: Any) -> tuple[Layer, ...] | None:
+    """The layers whose gradients make up the model's, or None for a model that is not made of layers."""
+    if isinstance(model, LinearExpansion | QuadraticExpansion):
+        return _layers(model.at_origin())
     network = layered(model)
-    if network is None:
-        return None
-    inputs, cotangents = jax.vmap(network.sensitivities)(x)
-    terms = [Factors(a[None], b[None]) for a, b in zip(inputs, cotangents, strict=True)]
-    return list(zip(network.layers, terms, strict=True))
+    return None if network is None else network.layers
 
 
-def _quadratic_factors(network: Layered, step: Layered, x: Float[Array, "n d"]) -> list[tuple[Layer, Factors]]:
+def _quadratic_factors(network: Layered | None, step: Layered | None, x: Float[Array, "n d"]) -> list[Factors]:
+    assert network is not None and step is not None
     params, rest = partition(network)
 
     def moved(example: Float[Array, " d"]) -> Any:
         return jax.jvp(lambda p: eqx.combine(p, rest).sensitivities(example), (params,), (step,))
 
     (inputs, cotangents), (input_changes, cotangent_changes) = jax.vmap(moved)(x)
-    changes = zip(network.layers, inputs, cotangents, input_changes, cotangent_changes, strict=True)
-    return [(layer, Factors(jnp.stack([a, da]), jnp.stack([b + db, b]))) for layer, a, b, da, db in changes]
+    changes = zip(inputs, cotangents, input_changes, cotangent_changes, strict=True)
+    return [Factors(jnp.stack([a, da]), jnp.stack([b + db, b])) for a, b, da, db in changes]
 
 
-def _jacobian_kernel(model: Any, x: Float[Array, "n d"], z: Float[Array, "n2 d"] | None) -> Float[Array, "nc n2c"]:
-    left = jacobian(model, x)
-    right = left if z is None else jacobian(model, z)
-
+def _contracted(left: Any, right: Any) -> Float[Array, "nc n2c"]:
     def gram(a: Array, b: Array) -> Array:
         rows, columns = a.shape[0] * a.shape[1], b.shape[0] * b.shape[1]
         return a.reshape(rows, -1) @ b.reshape(columns, -1).T

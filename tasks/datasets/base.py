@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -52,6 +53,8 @@ class Dataset:
         task: `regression`, or `classification` (targets are -1 and 1 in one column, or one-hot rows).
         agop: average gradient outer product [d d] of the true function on the training inputs, (1/n) sum_i of
             grad f*(x_i) grad f*(x_i)^T (arXiv 2306.04815); `None` where no true function is known.
+        function: the true function f*, from inputs [n d] to targets without noise [n c]; wherever there is an `agop`,
+            which `tangentbench check` compares with its derivatives.
     """
 
     train: Split
@@ -59,6 +62,7 @@ class Dataset:
     test: Split | None
     task: Literal["regression", "classification"]
     agop: Float[np.ndarray, "d d"] | None = None
+    function: Callable[[Float[np.ndarray, "n d"]], Float[np.ndarray, "n c"]] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("validation", "test"):

@@ -33,7 +33,14 @@ def _load(name: str, **options: object) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(x, np.float64), np.asarray(y, np.float64)
 
 
-def _normalized(x: Matrix, train: Matrix, how: Normalize) -> Matrix:
+def normalized(x: Matrix, train: Matrix, how: Normalize) -> Matrix:
+    """Inputs without the training split's mean, scaled: each to norm sqrt(d) or 1, or each feature by its spread.
+
+    Raises:
+        ValueError: another word for `how`.
+    """
+    if how not in ("sqrt_dim", "unit", "standard"):
+        raise ValueError(f"normalize must be sqrt_dim, unit or standard; got {how!r}")
     centred = x - np.mean(train, axis=0)
     if how == "standard":
         scale = np.std(train, axis=0)
@@ -44,7 +51,7 @@ def _normalized(x: Matrix, train: Matrix, how: Normalize) -> Matrix:
 
 
 def _partition(
-    rng: Generator, what: str, unit: str, x: Matrix, train: int, validation: int, test: int, normalize: str
+    rng: Generator, what: str, unit: str, x: Matrix, train: int, validation: int, test: int, normalize: Normalize
 ) -> tuple[list[np.ndarray], list[Matrix | None]]:
     """Row indices of train, validation and test, and their normalised inputs; the test rows do not depend on `rng`."""
     asked = train + validation + test
@@ -52,12 +59,10 @@ def _partition(
         raise ValueError(f"sizes must be train >= 2, validation >= 0, test >= 0; got {train}, {validation}, {test}")
     if asked > len(x):
         raise ValueError(f"{what} has {len(x)} {unit}; train+validation+test asks for {asked}")
-    if normalize not in ("sqrt_dim", "unit", "standard"):
-        raise ValueError(f"normalize must be sqrt_dim, unit or standard; got {normalize!r}")
     fixed = Generator(PCG64(TEST_ORDER)).permutation(len(x))
     rest = rng.permutation(fixed[test:])
     rows = [rest[validation : validation + train], rest[:validation], fixed[:test]]
-    return rows, [_normalized(x[index], x[rows[0]], normalize) if len(index) else None for index in rows]
+    return rows, [normalized(x[index], x[rows[0]], normalize) if len(index) else None for index in rows]
 
 
 def _dataset(

@@ -20,6 +20,7 @@ from numpy.random import Generator
 from .base import Dataset, Split, row_norms, signed_labels
 
 Matrix = Float[np.ndarray, "n d"]
+Targets = Float[np.ndarray, "n c"]
 Draw = Callable[[Generator, int], Split]
 
 
@@ -88,11 +89,10 @@ def monomial(
             out[:, active.index(j)] += np.prod(x[:, others], axis=1)
         return out
 
-    def draw(rng: Generator, size: int) -> Split:
-        x = rng.standard_normal((size, dim))
-        return Split(x, np.prod(x[:, list(factors)], axis=1)[:, None])
+    def function(x: Matrix) -> Targets:
+        return np.prod(x[:, list(factors)], axis=1)[:, None]
 
-    return _regression(rng, draw, gradient, np.eye(dim)[:, active], train, validation, test, noise)
+    return _regression(rng, function, gradient, np.eye(dim)[:, active], train, validation, test, noise)
 
 
 def low_rank_polynomial(
@@ -124,14 +124,13 @@ def low_rank_polynomial(
     directions = _orthonormal(hidden, dim, rank)
     signs = np.where(np.arange(rank) % 2 == 0, 1.0, -1.0) / math.sqrt(rank * math.factorial(degree))
 
-    def draw(rng: Generator, size: int) -> Split:
-        x = rng.standard_normal((size, dim))
-        return Split(x, np.sum(signs * _hermite(_times(x, directions), degree), axis=1, keepdims=True))
+    def function(x: Matrix) -> Targets:
+        return np.sum(signs * _hermite(_times(x, directions), degree), axis=1, keepdims=True)
 
     def gradient(x: Matrix) -> Matrix:  # He_p' = p He_{p-1}
         return signs * degree * _hermite(_times(x, directions), degree - 1)
 
-    return _regression(rng, draw, gradient, directions, train, validation, test, noise)
+    return _regression(rng, function, gradient, directions, train, validation, test, noise)
 
 
 def _hermite(z: Matrix, degree: int) -> Matrix:
@@ -144,7 +143,7 @@ def _hermite(z: Matrix, degree: int) -> Matrix:
 
 def _regression(
     rng: Generator,
-    draw: Draw,
+    function: Callable[[Matrix], Targets],
     gradient: Callable[[Matrix], Float[np.ndarray, "n r"]],
     basis: Float[np.ndarray, "d r"],
     train: int,
@@ -152,13 +151,18 @@ def _regression(
     test: int,
     noise: float,
 ) -> Dataset:
-    """Splits of a true function with its AGOP; `gradient` gives the function's gradients as coordinates in `basis`."""
+    """Splits of a true function of N(0, I) with its AGOP; `gradient` gives its gradients as coordinates in `basis`."""
+
+    def draw(rng: Generator, size: int) -> Split:
+        x = rng.standard_normal((size, len(basis)))
+        return Split(x, function(x))
+
     children = rng.spawn(3)
     first, *rest = _splits(draw, children, train, validation, test)
     agop = _times(_times(basis, _outer_mean(gradient(first.x))), basis.T)
     if noise:
         first = Split(first.x, first.y + noise * children[0].standard_normal(first.y.shape))
-    return Dataset(first, *rest, task="regression", agop=agop)
+    return Dataset(first, *rest, task="regression", agop=agop, function=function)
 
 
 def gaussian_mixture(
@@ -225,17 +229,21 @@ def sphere(
     length = math.sqrt(dim) if radius == "sqrt_dim" else 1.0
     u = _orthonormal(hidden, dim, 1)
 
+    def function(x: Matrix) -> Targets:
+        return _times(x, u) * (math.sqrt(dim) / length)
+
     def draw(rng: Generator, size: int) -> Split:
         x = rng.standard_normal((size, dim))
         x = x * (length / row_norms(x))
-        z = _times(x, u) * (math.sqrt(dim) / length)
+        z = function(x)
         if target == "linear":
             return Split(x, z)
         return Split(x, signed_labels(z[:, 0] >= 0) if target == "sign" else rng.standard_normal((size, 1)))
 
     first, *rest = _splits(draw, children, train, validation, test)
-    agop = (u * u.T) * (dim / length**2) if target == "linear" else None
-    return Dataset(first, *rest, task="classification" if target == "sign" else "regression", agop=agop)
+    if target != "linear":
+        return Dataset(first, *rest, task="classification" if target == "sign" else "regression")
+    return Dataset(first, *rest, task="regression", agop=(u * u.T) * (dim / length**2), function=function)
 
 
 def single_example(

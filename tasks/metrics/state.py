@@ -123,6 +123,19 @@ def tangent_kernel_norm(ctx: Context, model: Any, *, steps: int = 32) -> Estimat
     return kernels.kernel_norm(kernel, ctx.key, steps=min(steps, kernel.shape[0]))
 
 
+def side_kernel_norm(ctx: Context, model: Any, *, sign: Literal["positive", "negative"], steps: int = 32) -> Estimate:
+    """lambda_max of K on the training inputs whose first coordinate is at least 0 (`positive`), or below it, by `steps`
+    Lanczos steps; output^2 per weight^2.
+
+    For scalar inputs to a ReLU network without biases these are the two eigenvalues of K that are not 0 (arXiv
+    2205.11787, Theorem 3: inputs of opposite sign share no active unit).
+    """
+    kernel = kernels.tangent_kernel(model, ctx.x_train)
+    there = jnp.repeat((ctx.x_train[:, 0] >= 0) == (sign == "positive"), kernel.shape[0] // len(ctx.x_train))
+    kernel = jnp.where(there[:, None] & there, kernel, 0.0)
+    return kernels.kernel_norm(kernel, ctx.key, steps=min(steps, kernel.shape[0]))
+
+
 def kernel_change(ctx: Context, model: Any) -> Scalar:
     """|K - K_0|_F / |K_0|_F on the training inputs, a pure number; its maximum over a run is the sup_t of arXiv
     2010.01092.

@@ -163,7 +163,7 @@ def test_usage_errors_are_one_line_and_1(call):
     for words, hint in (
         (("run", "--sedes", "3"), "--sedes"),
         (("rum",), "unknown command 'rum': did you mean 'run'?"),
-        (("borad",), "choose list, show, validate, run, leaderboard, claims"),
+        (("borad",), "choose list, show, validate, new, check, run, leaderboard, claims"),
         (("run", "--seeds", "0"), "at least 1"),
         (("run", "--seeds", "many"), "'many'"),
         (("run", "--base-seed", "-1"), "at least 0"),
@@ -237,7 +237,7 @@ def test_help_and_version(call):
     for words in (("--help",), ("--version",), *((name, "--help") for name in ("list", "show", "validate", "run"))):
         code, out, err = call(*words)
         assert (code, err) == (0, "") and out
-    for name in ("list", "show", "validate", "run", "leaderboard", "claims"):
+    for name in ("list", "show", "validate", "new", "check", "run", "leaderboard", "claims", "completion"):
         out = call(name, "--help")[1]
         assert "130  interrupted" in out and out.count(f"\n  tangentbench {name}") >= 3  # examples
     examples = [line.split("   ")[0].split(" > ")[0].split() for line in call("--help")[1].splitlines()]
@@ -246,6 +246,12 @@ def test_help_and_version(call):
     for line in "\n".join(arguments.EXAMPLES.values()).split("\n"):
         words = line.strip().partition("   ")[0].partition(" > ")[0].replace("'", "").split()
         arguments.parser().parse_args(words[1:])  # every example is a command
+
+
+@pytest.mark.parametrize(("shell", "words"), [("bash", "complete -o"), ("zsh", "#compdef"), ("tcsh", "complete")])
+def test_completion_knows_commands_and_options(call, shell, words):
+    code, out, err = call("completion", shell)
+    assert (code, err) == (0, "") and words in out and "leaderboard" in out and "base-seed" in out
 
 
 def test_a_component_is_shown_with_its_options(call, tasks):

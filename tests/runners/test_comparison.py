@@ -406,6 +406,14 @@ def test_a_run_without_steps_is_timed_whole(compared):
     assert only(found, "speed").metric == "seconds per run" and "0.20 s" in compare_tables.text(found)
 
 
+def test_a_store_against_itself_is_as_fast(compared, tmp_path):
+    compared()
+    found = comparison.between(str(tmp_path / "a"), str(tmp_path / "a"), "results")
+    row = only(found, "speed")
+    assert row.verdict == "equivalent" and row.identical and row.change == row.low == row.high == 0
+    assert only(compared(code="other"), "speed").verdict == "undecided", "equal times of other runs are luck"
+
+
 # -- which sides -------------------------------------------------------------------------------------------------------
 
 
@@ -485,6 +493,25 @@ def test_commits_are_found_by_what_runs_say_or_what_their_sources_hash_to(tmp_pa
     assert "only runs of a changed tree of commit dddddddddd" in message and "git switch --detach dddddddddd" in message
 
 
+def test_a_commit_that_only_pins_another_library_has_no_runs_of_its_parent(tmp_path, monkeypatch):
+    commits = {"main": "a" * 40, "bump": "b" * 40}
+    monkeypatch.setattr(sides.provenance, "commit_of", commits.get)
+    monkeypatch.setattr(sides.provenance, "code_digest_at", lambda commit: "same")
+    pins = {"a" * 40: "jax==0.10.2\n", "b" * 40: "jax==0.11.0\n"}
+    monkeypatch.setattr(sides.provenance, "file_at", lambda commit, name: pins[commit])
+    made = {"package": {"commit": "a" * 40, "dirty": False}, "versions": {"jax": "0.10.2"}, "python": "3.11.9"}
+    folder = plant(tmp_path / "a", cells(), code="same", provenance=made)
+    assert sides.resolve("commit:main", folder).code == "same"
+    with pytest.raises(sides.NoRuns):
+        sides.resolve("commit:bump", folder)
+    made |= {"package": {"commit": "b" * 40, "dirty": False}, "versions": {"jax": "0.11.0"}}
+    plant(folder, cells(), code="bumped", provenance=made)
+    assert sides.resolve("commit:bump", folder).code == "bumped"
+    pins["b" * 40] = pins["a" * 40]
+    folder = plant(tmp_path / "b", cells(), code="same", provenance=made | {"versions": {"jax": "0.10.2"}})
+    assert sides.resolve("commit:main", folder).code == "same", "equal sources and libraries: the runs are of both"
+
+
 def test_a_commits_sources_hash_to_its_code_digest(root):
     """In a clean checkout the digest at HEAD is the current one; with changes in the sources it is another."""
     from tangentbench.runners import provenance
@@ -529,6 +556,31 @@ def test_every_format_and_the_exit_code(pair, capsys, monkeypatch):
         assert "worse" in text and "+10%" in text and "divergent" in text
     assert cli.main(["compare", a, a]) == 0
     assert "no regression" not in capsys.readouterr()[0]
+
+
+def test_a_change_of_rounding_is_none(compared):
+    found = compared(scaled(test_loss=1 + 2.4e-8))
+    assert "+~" not in (text := compare_tables.text(found, "markdown")) and "e-" not in text
+    assert [compare_tables._percent(value) for value in (2.4e-8, -2.4e-8, 0.0, 0.0123)] == ["~0%", "~0%", "0%", "+1.2%"]
+
+
+def test_cells_that_are_missing_for_one_reason_are_one_row(compared):
+    rates = [0.1 * k for k in range(1, 9)]
+    found = compared(asked=cells(rates), now=cells(rates[:3]))
+    assert sum(row.verdict == "missing" for row in found.rows) == 5
+    text = compare_tables.text(found, "markdown")
+    assert "5 cells" in text and text.count("| missing") == 1 and "value=0.7" not in text
+    text = compare_tables.text(compared(now=cells(rates[:6])), "markdown")
+    assert text.count("| missing") == 2 and "value=0.7" in text
+
+
+def test_runs_of_another_device_are_said_to_lie_there(compared, tmp_path):
+    assert not any("too" in note for note in compared().notes)
+    plant(tmp_path / "a", cells(), code="gpu", provenance={"device": "H100"})
+    os.utime(tmp_path / "a" / cells()[0].digest / "gpu", (1, 1))
+    os.utime(tmp_path / "a" / cells()[1].digest / "gpu", (1, 1))
+    found = comparison.between(str(tmp_path / "a"), str(tmp_path / "b0"), "results")
+    assert f"{tmp_path / 'a'} has runs on H100, too, which are not compared" in found.notes
 
 
 def test_margins_are_rounded(compared):

@@ -267,8 +267,12 @@ def test_the_template_s_folder_is_packaged(root):
     import importlib.resources
 
     installed = importlib.resources.files("tangentbench.runners") / "templates"
-    names = {path.name for path in (root / "runners" / "templates").iterdir()}
-    assert {item.name for item in installed.iterdir()} == names == {"report.html", "report.css", "report.js"}
+    names = {path.name for path in (root / "runners" / "templates").iterdir() if path.is_file()}
+    assert (
+        {item.name for item in installed.iterdir() if item.is_file()}
+        == names
+        == {"report.html", "report.css", "report.js"}
+    )
 
 
 # -- the command ------------------------------------------------------------------------------------------------------

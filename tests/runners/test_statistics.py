@@ -12,6 +12,8 @@ from tangentbench.runners.statistics import (
     loglog_slope,
     median_interval,
     rank_sets,
+    share_seen,
+    smallest_seen,
     t_interval,
 )
 
@@ -52,6 +54,39 @@ def test_t_interval_of_equal_values_is_exactly_that_value():
 def test_t_interval_refuses_what_has_no_mean(bad):
     with pytest.raises(ValueError, match="finite"):
         t_interval(bad)
+
+
+@pytest.mark.parametrize("n", [4, 8, 16])
+def test_the_smallest_effect_seen_is_seen_that_often(rng, n):
+    """Planted truths at that distance beyond an edge of 0: four in five samples say `fails`; half the width is too
+    optimistic, as it is found in little more than half of them."""
+    spread = 3.0
+    standard = t_interval([0.0, 1.0])
+    half = stats.t.ppf(0.975, n - 1) * spread / math.sqrt(n)
+    distance = smallest_seen(standard._replace(low=-half, high=half), n)
+
+    def seen(truth):
+        return [high < 0 for _, _, high in map(t_interval, rng.normal(-truth, spread, size=(4000, n)))]
+
+    assert abs(misses(seen(distance), 0.8)) < 4
+    assert misses(seen(half), 0.8) < -10
+
+
+def test_the_smallest_effect_seen_of_equal_values_is_none():
+    assert smallest_seen(t_interval([0.5] * 8), 8) == 0.0
+    for n, power in ((1, 0.8), (8, 0.02), (8, 1.0)):
+        with pytest.raises(ValueError, match="two or more values"):
+            smallest_seen(t_interval([0.5] * 8), n, power=power)
+
+
+def test_the_smallest_share_seen(rng):
+    """Eight trials refute 0.6 by at most one hit; a planted share at that distance gives so few in four of five."""
+    assert [clopper_pearson(hits, 8).high < 0.6 for hits in range(3)] == [True, True, False]
+    share = 0.6 - share_seen(0.6, 8)
+    assert 0.05 < share < 0.15
+    fails = [clopper_pearson(int(hits), 8).high < 0.6 for hits in rng.binomial(8, share, size=4000)]
+    assert abs(misses(fails, 0.8)) < 4
+    assert share_seen(0.3, 3) == math.inf
 
 
 @pytest.mark.parametrize(("hits", "trials"), [(0, 8), (8, 8), (3, 8), (1, 3), (17, 100)])

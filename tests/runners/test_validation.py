@@ -41,3 +41,32 @@ def test_a_bad_file_does_not_hide_the_others(tmp_path, capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert out == "0 of 4 task files are valid\n"
     assert [line.partition(":")[0] for line in err.splitlines()] == ["a.yaml", "b.yaml", "c.yaml", "no/such"]
+
+
+UNCONTROLLED = """
+  - id: alone
+    says: Nothing could refute this
+    where: {model: plain}
+    monotone: {metric: hessian_norm, along: model.width, direction: decreasing, at_least: 0.5}
+tiers:"""
+
+
+def test_a_claim_without_a_control_is_noted(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (EXAMPLES / "exponent.yaml").read_text()
+    Path("good.yaml").write_text(text)
+    Path("noted.yaml").write_text(text.replace("\ntiers:", UNCONTROLLED))
+    assert validate(["good.yaml"]) == 0
+    assert capsys.readouterr().out == "1 of 1 task files are valid\n"
+    line = 1 + next(i for i, text in enumerate(Path("noted.yaml").read_text().splitlines()) if "id: alone" in text)
+    for _ in range(2):  # a file that is known to be valid is noted again
+        assert validate(["."]) == 0
+        out, err = capsys.readouterr()
+        note, count = out.splitlines()
+        assert err == "" and count == "2 of 2 task files are valid"
+        assert note.startswith(f"noted.yaml:{line}:9: note: claim 'alone' has no control (add one: ")
+        assert note.endswith("with `control: alone`)")
+    assert validate(["."], "json") == 0
+    assert [note["line"] for note in json.loads(capsys.readouterr().out)["notes"]] == [line]
+    assert validate(["."], "csv") == 0
+    assert capsys.readouterr().out == "file,line,col,message,suggestion\n"

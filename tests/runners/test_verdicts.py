@@ -62,7 +62,8 @@ def test_exponent(power, spread, expected):
     assert verdict.verdict == expected
     assert verdict.value == pytest.approx(power, abs=0.5 if spread == 1 else 0.02)
     assert (verdict.seeds, verdict.missing, verdict.region) == (8, "", "[-0.65, -0.35]")
-    assert verdict.detectable == pytest.approx((verdict.high - verdict.low) / 2)
+    # what a noncentral t says of eight seeds: half the interval's width times 1.3828
+    assert verdict.detectable == pytest.approx(1.3828 * (verdict.high - verdict.low) / 2, rel=1e-3)
 
 
 def test_an_exponent_without_a_positive_value_cannot_hold_on_the_other_seeds():
@@ -122,7 +123,7 @@ def test_a_threshold_on_the_log_scale_is_a_geometric_mean():
     verdict = one(claim, [make_cell()], lambda cell, seed: values[seed])
     assert verdict.verdict == "holds"
     assert verdict.value == pytest.approx(np.exp(np.mean(np.log(values))))
-    assert verdict.detectable == pytest.approx(math.sqrt(verdict.high / verdict.low))
+    assert verdict.detectable == pytest.approx(math.sqrt(verdict.high / verdict.low) ** 1.3828, rel=1e-3)
     # an error of exactly zero has no logarithm, and is no reason to leave the best seed out
     verdict = one(claim, [make_cell()], lambda cell, seed: 0.0)
     assert (verdict.verdict, verdict.scale, verdict.seeds) == ("holds", "linear", 8)
@@ -182,6 +183,10 @@ def test_outcome(hits, expected):
     verdict = one(claim, [make_cell()], values)
     assert verdict.verdict == expected
     assert verdict.value == hits / 8
+    # fails with one hit of eight at most: a share p has P(Bin(8, p) <= 1) = 0.8 at 0.1044
+    assert verdict.detectable == pytest.approx(0.6 - 0.1044, abs=1e-4)
+    most = {"outcome": {"is": ["catapult", "dead"], "at_most": 0.4}}
+    assert one(most, [make_cell()], values).detectable == pytest.approx(0.6 - 0.1044, abs=1e-4)
 
 
 def test_an_outcome_counts_finished_runs_only():

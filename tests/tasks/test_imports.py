@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("jax", "jaxlib", "numpy", "scipy", "pandas", "sklearn", "equinox", "optax", "matplotlib", "rich")
+HEAVY = ("jax", "jaxlib", "numpy", "scipy", "pandas", "pooch", "sklearn", "equinox", "optax", "matplotlib", "rich")
 
 VALIDATE = """
 import sys, time

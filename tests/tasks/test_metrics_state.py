@@ -183,6 +183,37 @@ def test_tangent_kernel_norm():
     assert float(estimate.residual) < DENSE * top
 
 
+@pytest.mark.parametrize("c", [1, 3])
+def test_side_kernel_norm(c):
+    """The kernel's block of the inputs of one sign, for several outputs too; not the other sign's, nor all of K."""
+    with jax.enable_x64(True):
+        ctx, model = context(c), moved(network(c), size=1.0)
+        full = np.asarray(dense_kernel(model, ctx.x_train))
+        positive = np.repeat(np.asarray(ctx.x_train[:, 0]) >= 0, c)
+        tops = {name: np.linalg.eigvalsh(full[np.ix_(side, side)])[-1]
+                for name, side in (("positive", positive), ("negative", ~positive))}  # fmt: skip
+        assert 0 < positive.sum() < len(positive)
+        assert len({round(top, 6) for top in (*tops.values(), np.linalg.eigvalsh(full)[-1])}) == 3
+        for sign, top in tops.items():
+            estimate = eqx.filter_jit(functools.partial(state.side_kernel_norm, sign=sign))(ctx, model)
+            assert float(estimate.value) == pytest.approx(top, rel=DENSE)
+            assert float(estimate.residual) < DENSE * top
+
+
+def test_the_sides_of_a_relu_network_on_scalars_are_its_two_eigenvalues():
+    """Theorem 3 of arXiv 2205.11787: inputs of opposite sign share no active unit, so that K has rank 2; with tanh in
+    its place the rank is larger and the sides are no eigenvalues."""
+    x = jnp.array([[-2.0], [-0.5], [1.0], [3.0]])
+    for activation, same in (("relu", True), ("tanh", False)):
+        with jax.enable_x64(True):
+            model = models.Wide(1, 1, key=jax.random.key(0), depth=1, width=50, activation=activation)
+            ctx = eqx.tree_at(lambda ctx: ctx.x_train, context(1), x.astype(float))
+            sides = [float(state.side_kernel_norm(ctx, model, sign=sign).value) for sign in ("positive", "negative")]
+            values = np.linalg.eigvalsh(np.asarray(dense_kernel(model, ctx.x_train)))[::-1]
+        assert (np.allclose(sorted(sides, reverse=True), values[:2], rtol=1e-9)) is same
+        assert bool(values[2] < 1e-12 * values[0]) is same
+
+
 @OUTPUTS
 def test_kernel_change(c):
     ctx, model, values = case(c)
@@ -366,6 +397,7 @@ def test_parameter_distances(expansion):
 
 # -- all of them ------------------------------------------------------------------------------------------------------
 
+BEYOND = ("linearization_error", "quadratic_error", "multilinear_error")
 STATE_METRICS = [name for name, entry in registry.METRICS.items() if entry.build.startswith(f"{state.__name__}:")]
 
 
@@ -375,7 +407,8 @@ def numbers(result) -> np.ndarray:
 
 def every_metric(ctx, model) -> dict[str, Any]:
     small = {"restarts": 2, "steps": 5, "examples": 2}
-    options = {name: small for name in ("linearization_error", "quadratic_error", "multilinear_error")}
+    options: dict[str, dict[str, Any]] = {name: small for name in BEYOND}
+    options["side_kernel_norm"] = {"sign": "positive"}
     return {name: registry.METRICS[name].load()(ctx, model, **options.get(name, {})) for name in STATE_METRICS}
 
 
@@ -390,7 +423,7 @@ def test_batched_as_compiled():
             np.testing.assert_allclose(together[1], alone, rtol=1e-9, atol=1e-11, err_msg=name)
     assert float(batch["kernel_change"][0]) < 1e-12
     assert float(batch["parameter_distance"][0]) == 0.0
-    assert {*CHEAP, *ITERATED} | {"linearization_error", "quadratic_error", "multilinear_error"} == {*STATE_METRICS}
+    assert {*CHEAP, *ITERATED, *BEYOND, "side_kernel_norm"} == {*STATE_METRICS}
 
 
 def test_single_precision_stays_single():
