@@ -190,9 +190,12 @@ class Store:
             any_code: where the current code has no run, take the newest other one.
         """
         seen: dict[tuple[str, int], Run | None] = {}
+        digests: dict[int, tuple[str, Any]] = {}  # by identity; the cell is kept, so that no other takes its place
 
         def find(cell: Any, seed: int) -> Run | None:
-            digest = digest_of(cell)
+            if id(cell) not in digests:
+                digests[id(cell)] = digest_of(cell), cell
+            digest = digests[id(cell)][0]
             if (digest, seed) not in seen:
                 run = self.read(digest, code, seed)
                 if run is None and any_code:

@@ -34,22 +34,26 @@ def missing(cells: Iterable[Cell], store: Store, code: str, *, fresh: bool = Fal
 def _distinct(cells: Iterable[Cell]) -> list[Lane]:
     lanes: dict[tuple[str, int], Lane] = {}
     for cell in cells:
+        digest = cell.digest
         for seed in cell.seeds:
-            lanes.setdefault((cell.digest, seed), (cell, seed))
+            lanes.setdefault((digest, seed), (cell, seed))
     return list(lanes.values())
 
 
 def _unfinished(lanes: Iterable[Lane], store: Store, code: str, tier: str | None = None) -> list[Lane]:
     """The lanes without a finished run; a cell whose runs another tier made is noted as being of both."""
     left = []
+    last, digest = None, ""
     for lane in lanes:
         cell, seed = lane
-        run = store.read(cell.digest, code, seed)
+        if cell is not last:  # its seeds come one after the other
+            last, digest = cell, cell.digest
+        run = store.read(digest, code, seed)
         if run is None or run.status not in FINISHED:
             left.append(lane)
         elif tier not in (None, run.tier):
             for name in (run.tier, tier):  # its own too: with --fresh it may be computed again, for the other
-                store.mark(cell.digest, code, name)
+                store.mark(digest, code, name)
     return left
 
 
