@@ -92,8 +92,9 @@ def _shape(weight: Any, a: Any, *_: Any) -> Any:
 
 
 def _to_weights(cotangent: Any, weight: Any, a: Array, *places: Array) -> Array:
-    """Σ_n z̄_vn a_(heads_vj)n at every place."""
-    return jnp.take_along_axis(cotangent @ a.T, places[0], axis=1)
+    """Σ_n z̄_vn a_(heads_vj)n at every place that holds an edge."""
+    there = Places(*places)
+    return jnp.where(there.own < there.tails.size, jnp.take_along_axis(cotangent @ a.T, there.heads, axis=1), 0)
 
 
 def _to_inputs(cotangent: Any, weight: Array, a: Any, *places: Array) -> Array:

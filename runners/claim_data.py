@@ -88,7 +88,7 @@ class Data:
             values = [self._value(cell, seed, metric) for cell in cells]
             problems = [value for value in values if isinstance(value, str)]
             if problems:
-                left_out[seed] = next((problem for problem in problems if problem not in PENDING), problems[0])
+                left_out[seed] = next((problem for problem in problems if problem in PENDING), problems[0])
                 continue
             try:
                 estimates[seed] = combine([value for value in values if not isinstance(value, str)])

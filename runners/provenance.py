@@ -41,6 +41,9 @@ LIBRARIES = ("jax", "jaxlib", "equinox", "optax", "numpy", "scikit-learn")
 NUMERICS = ("JAX_DEFAULT_MATMUL_PRECISION", "JAX_ENABLE_X64")
 """Variables, besides `XLA_FLAGS`, with which the environment can change a number."""
 
+COMMIT = re.compile(r"[0-9a-f]{7,64}")
+"""A commit's name. Stores may come from anywhere, and git takes other words for options."""
+
 _PLUG_IN_GROUPS = tuple(f"tangentbench.{kind}" for kind in ("datasets", "models", "losses", "methods", "metrics"))
 _DEVICE_PLUG_INS = (
     "jax-cuda12-plugin",
@@ -131,8 +134,8 @@ def commit_of(revision: str) -> str | None:
 
 def code_digest_at(commit: str) -> str | None:
     """The code digest that a commit of the suite's repository has in this environment; None where it has no sources."""
-    root = repository()
-    archive = _git(root, "archive", "--format=tar", commit, *_PACKAGE_FOLDERS) if root else None
+    root = repository() if COMMIT.fullmatch(commit) else None
+    archive = _git(root, "archive", "--format=tar", "--end-of-options", commit, *_PACKAGE_FOLDERS) if root else None
     if archive is None:
         return None
     with tempfile.TemporaryDirectory() as folder, tarfile.open(fileobj=io.BytesIO(archive)) as tar:
@@ -142,8 +145,8 @@ def code_digest_at(commit: str) -> str | None:
 
 def file_at(commit: str, name: str) -> str | None:
     """A file of the suite's repository as a commit has it; None where it is not there."""
-    root = repository()
-    found = _git(root, "show", f"{commit}:{name}") if root else None
+    root = repository() if COMMIT.fullmatch(commit) else None
+    found = _git(root, "show", "--end-of-options", f"{commit}:{name}") if root else None
     return None if found is None else found.decode(errors="replace")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,9 @@ from .compare_rows import Pair
 from .noise import cells_of
 from .results import Store, StoreError
 from .sides import Side
+
+PIN = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+")
+"""A version as pip takes it. Stores may come from anywhere, and a constraints file may hold more than versions."""
 
 SCRIPT = "benchmarks/rerun.py"
 
@@ -39,6 +43,8 @@ def _rerun(before: Side, after: Side, pairs: Sequence[Pair], chosen: frozenset[s
     code = after if "code" in chosen else before
     commit = _commit(code)
     python, versions, flags = environment(after if "environment" in chosen else before)
+    if bad := [f"{name} {version}" for name, version in versions.items() if not PIN.fullmatch(f"{name}=={version}")]:
+        raise StoreError(f"{before.name} or {after.name} was made with '{bad[0]}', which is no version of a library")
     pins = "".join(f"{name}=={version}\n" for name, version in versions.items())
     cells = []
     for pair in pairs:
@@ -68,4 +74,6 @@ def _commit(side: Side) -> str:
     package = side.runs[0].provenance.get("package") or {}
     if package.get("dirty") or not package.get("commit"):
         raise StoreError(f"{side.name} was not made by a commit, so it cannot be run again; commit the changes first")
+    if not provenance.COMMIT.fullmatch(str(package["commit"])):
+        raise StoreError(f"{side.name} names '{package['commit']}' as its commit, which is none")
     return str(package["commit"])

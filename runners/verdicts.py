@@ -212,8 +212,8 @@ def _verdict(
     if control:
         rejected = verdict == "fails" and (rejection is None or interval is None or rejection.rejects(interval))
         verdict = "rejected" if rejected else "not rejected"
-    # seeds are lost to the dynamics, not at random: those that are left are no sample; an outcome has a value for each
-    if sample.lost and kind != "outcome" and verdict in ("holds", "rejected"):
+    # seeds are lost to the dynamics, not at random: those that are left are no sample
+    if sample.lost and verdict in ("holds", "rejected"):
         reason = f"cannot {'be rejected' if control else 'hold'}: {_lost_text(sample)}"
         verdict = "not rejected" if control else "undecided"
     if sample.pending:

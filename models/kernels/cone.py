@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .convexity import average_gradient, loss_rounding
+from .convexity import ROUNDINGS, average_gradient, loss_rounding
 from .hessian import loss_hessian_top, loss_on
 from .spectrum import Estimate, unit
 
@@ -49,16 +49,18 @@ def least_in_cone(
     """The smallest loss at weights w + d with |cos(d, ḡ)| ≥ κ, an upper bound of the infimum; at most L(w).
 
     Accelerated projected gradient descent from w in either half of the cone, started anew where it turns back, at
-    0.9/β with β the largest eigenvalue of the loss Hessian at w. Residual: 2‖G‖‖d‖ with G the gradient mapping at the
-    end, which bounds what is left to gain if the loss is convex there, and rounding. NaN for ḡ = 0.
+    0.9/β with β the largest eigenvalue of the loss Hessian at w. Residual: what the second half of the steps still
+    gained, or 2‖G‖‖d‖ with G the gradient mapping at the end, whichever is more, and rounding. It tells that the
+    descent has settled, not that a direction of little curvature has nothing left. NaN for ḡ = 0 or β ≤ 0.
     """
     objective, origin, _ = loss_on(model, loss, x, y)
     slope = jax.grad(objective)
     mean = average_gradient(model, x)
     axis = unit(mean)
-    rate = SHARE / loss_hessian_top(model, loss, x, y, key).value
+    top = loss_hessian_top(model, loss, x, y, key).value
+    rate = SHARE / jnp.where(top > 0, top, jnp.inf)
 
-    def descend(sign: Array) -> tuple[Array, Array]:
+    def descend(sign: Array) -> tuple[Array, Array, Array]:
         def step(d: Array) -> Array:
             return project_onto_cone(d - rate * slope(origin + d), sign * axis, kappa)
 
@@ -71,14 +73,17 @@ def least_in_cone(
             return (new, jnp.where(turns, new, new + (t - 1) / following * (new - d)), following), None
 
         start = jnp.zeros_like(origin)
-        (d, _, _), _ = jax.lax.scan(accelerated, (start, start, jnp.ones((), origin.dtype)), None, length=steps)
+        first = (start, start, jnp.ones((), origin.dtype))
+        half, _ = jax.lax.scan(accelerated, first, None, length=steps // 2)
+        (d, _, _), _ = jax.lax.scan(accelerated, half, None, length=steps - steps // 2)
         end = step(d)
-        return end, 2 * jnp.linalg.norm(d - end) / rate * jnp.linalg.norm(end)
+        return end, half[0], 2 * jnp.linalg.norm(d - end) / jnp.where(top > 0, rate, 1) * jnp.linalg.norm(end)
 
-    ends, gaps = jax.vmap(descend)(jnp.array([1.0, -1.0], origin.dtype))
-    values = jax.lax.map(lambda d: objective(origin + d), ends)
+    ends, halves, gaps = jax.vmap(descend)(jnp.array([1.0, -1.0], origin.dtype))
+    values, before = (jax.lax.map(lambda d: objective(origin + d), points) for points in (ends, halves))
     best = jnp.argmin(values)
+    gaps = jnp.maximum(gaps, jnp.abs(before - values))
     errors = jax.lax.map(loss_rounding(model, loss, x, y), jnp.stack([origin, origin + ends[best]]))
     value = jnp.minimum(values[best], objective(origin))
-    value = jnp.where(jnp.linalg.norm(mean) > 0, value, jnp.nan)
-    return Estimate(value, jnp.max(gaps) + jnp.finfo(origin.dtype).eps * jnp.sum(errors))
+    value = jnp.where((jnp.linalg.norm(mean) > 0) & (top > 0), value, jnp.nan)
+    return Estimate(value, jnp.max(gaps) + ROUNDINGS * jnp.finfo(origin.dtype).eps * jnp.sum(errors))

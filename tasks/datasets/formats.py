@@ -86,7 +86,9 @@ def _members(path: Path, names: list[str]) -> bytes:
         with tarfile.open(path, "r:gz") as archive:
             for name in names:
                 member = archive.extractfile(f"cifar-10-batches-bin/{name}")
-                content += member.read() if member is not None else b""
+                if member is None:
+                    raise KeyError(f"{name} is no file")
+                content += member.read()
     except (*UNREADABLE, tarfile.TarError) as error:
         raise ValueError(f"{path.name} is damaged: {error}") from error
     except KeyError as error:

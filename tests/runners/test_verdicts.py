@@ -190,11 +190,12 @@ def test_outcome(hits, expected):
 
 
 def test_an_outcome_counts_finished_runs_only():
-    claim = {"outcome": {"is": ["divergent"], "at_least": 0.5}}
+    claim = {"outcome": {"is": ["divergent"], "at_least": 0.4}}
     statuses = {seed: {"status": why, "outcome": None} for seed, why in enumerate(["timeout", "error", "error"])}
     verdict = one(claim, [make_cell()], lambda cell, seed: statuses.get(seed, {"outcome": "divergent"}))
-    assert (verdict.value, verdict.seeds) == (1.0, 5)
+    assert (verdict.value, verdict.seeds, verdict.verdict) == (1.0, 5, "undecided")  # the others might have done else
     assert verdict.missing == "3 of 8 seeds left out: 2 error, 1 timeout"
+    assert verdict.reason == "cannot hold: 3 of 8 seeds gave no value (2 error, 1 timeout)"
 
 
 @pytest.mark.parametrize(("place", "expected"), [(4.0, "holds"), (2.0, "fails"), (3.92, "undecided")])
@@ -376,7 +377,7 @@ def test_a_seed_that_ended_without_a_value_is_not_dropped(lost, reason):
     assert (control.verdict, control.reason) == ("not rejected", f"cannot be rejected: {reason}")
 
 
-def test_a_lost_seed_shields_no_claim_that_fails_and_is_found_beside_one_that_is_not_run():
+def test_a_lost_seed_shields_no_claim_that_fails_and_decides_nothing_beside_one_that_is_not_run():
     failing = {"threshold": {"metric": "m", "at_least": 0.5}}
     diverged = {"scalars": {"m": 1.0}, "outcome": "divergent"}
     assert one(failing, [make_cell()], lambda cell, seed: diverged if seed == 0 else 0.0).verdict == "fails"
@@ -385,7 +386,7 @@ def test_a_lost_seed_shields_no_claim_that_fails_and_is_found_beside_one_that_is
         return 1.0 if seed else None if cell is PAIR[0] else diverged
 
     verdict = one(contrast(**{"as": "difference", "within": [-0.1, 0.1]}), PAIR, values)
-    assert (verdict.verdict, verdict.reason) == ("undecided", "cannot hold: 1 of 8 seeds diverged")
+    assert (verdict.verdict, verdict.missing) == ("not run", "1 of 8 seeds left out: 1 not run")
 
 
 def test_the_last_trial_of_a_bisection_may_diverge():

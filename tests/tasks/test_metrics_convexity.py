@@ -134,9 +134,13 @@ def test_restricted_pl_ratio(monkeypatch, restricted):
     slope = 2 / N * np.einsum("nc,ncp->p", f - y, jacobian)
     alpha = convexity.Difference(*map(jnp.asarray, (0.3, 0.03, 1.0)))
     inf = convexity.Estimate(jnp.asarray(0.8 * loss), jnp.asarray(0.01 * loss))
-    monkeypatch.setattr(convexity, "convexity_constant", lambda *_, **__: alpha)
-    monkeypatch.setattr(convexity.kernels, "least_in_cone", lambda *_, **__: inf)
-    got = convexity.restricted_pl_ratio(ctx, ctx.network, restricted=restricted)
+    asked = {}
+    monkeypatch.setattr(convexity, "convexity_constant", lambda *_, **options: asked.update(alpha=options) or alpha)
+    monkeypatch.setattr(convexity.kernels, "least_in_cone", lambda *_, **options: asked.update(inf=options) or inf)
+    options = {"kappa": 0.4, "steps": 7, "descents": 11, "restricted": restricted}
+    got = convexity.restricted_pl_ratio(ctx, ctx.network, **options)
+    assert asked["alpha"] == {"kappa": 0.4, "steps": 7}
+    assert asked.get("inf") == ({"kappa": 0.4, "steps": 11} if restricted else None)
     reach, unsure = (0.2, 0.05) if restricted else (1.0, 0.0)
     assert float(got.value) == pytest.approx(slope @ slope / (2 * 0.3 * reach * loss), rel=1e-12)
     assert float(got.residual) == pytest.approx(float(got.value) * (0.1 + unsure), rel=1e-12)

@@ -109,3 +109,30 @@ def test_no_cone_no_value():
     """Without an average gradient the cone has no meaning."""
     model, x, y = problem(0.0)
     assert np.isnan(smallest(model, 0 * x, y, 0.9, 3).value)
+
+
+def test_the_residual_shows_a_descent_that_has_not_settled():
+    """A direction of little curvature: the gradient mapping alone (wrong on purpose) would call this settled."""
+    x = jnp.asarray([[1.0, 0.02], [-1.0, 0.02]])
+    linear = eqx.nn.Linear(2, 1, use_bias=False, key=KEY)
+    model = eqx.tree_at(lambda m: m.weight, linear, jnp.zeros((1, 2)))
+    y = jnp.asarray([[2.0], [0.0]])
+    short, long = smallest(model, x, y, 0.5, 100), smallest(model, x, y, 0.5, 4000)
+    gap = float(short.value - long.value)
+    assert gap > 0.3 and float(short.residual) > gap
+
+
+def test_no_descent_without_curvature():
+    """Where the loss curves downwards in all directions there is no step 1/β."""
+
+    class Falling(eqx.Module):
+        w: jax.Array
+
+        def __call__(self, x):
+            return -jnp.sum(self.w**2)[None] + jnp.sum(self.w)[None] + 0 * x[:1]
+
+    model = Falling(jnp.ones(3))
+    found = eqx.filter_jit(
+        lambda m: least_in_cone(m, lambda f, y: jnp.mean(f - y), jnp.ones((2, 1)), jnp.zeros((2, 1)), KEY, kappa=0.5)
+    )(model)
+    assert np.isnan(found.value)
