@@ -270,7 +270,8 @@ def _report(options: argparse.Namespace) -> int:
         raise CannotDraw(f"cannot write to {options.output}: {error.strerror or error}") from error
     print(written.page)
     if waiting := sum(verdict.verdict == "not run" for verdict in found.verdicts):
-        again = f"tangentbench leaderboard --tier {options.tier}"
+        what = f"claims {' '.join(options.tasks)}" if options.tasks else "leaderboard"
+        again = f"tangentbench {what} --tier {options.tier}"
         print(f"{waiting} claims and controls were not run at the {options.tier} tier: `{again}`", file=sys.stderr)
     if written.figures:
         print(f"{len(written.figures)} figures in {Path(options.output) / 'figures'}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import keyword
 import re
+import shlex
 import zlib
 from pathlib import Path
 from string import Template
@@ -85,10 +86,10 @@ def _texts(kind: str, name: str, folder: Path) -> dict[Path, str]:
 def _next(kind: str, name: str, folder: Path) -> list[str]:
     if kind == "task":
         path = (folder / f"{name}.yaml").as_posix()
-        return [f"tangentbench validate {path}", f"tangentbench claims {path}"]
+        return [f"tangentbench validate {shlex.quote(path)}", f"tangentbench claims {shlex.quote(path)}"]
     root = (folder / name).as_posix()
     return [
-        f"pip install -e {root if '/' in root else './' + root}",
+        f"pip install -e {shlex.quote(root if '/' in root else './' + root)}",
         f"tangentbench check {name}",
-        f"tangentbench run {root}/try_{name}.yaml --tier smoke",
+        f"tangentbench run {shlex.quote(f'{root}/try_{name}.yaml')} --tier smoke",
     ]

@@ -306,7 +306,7 @@ def test_the_command_writes_page_and_figures(call, collected, tmp_path):
 
 def test_it_says_what_was_not_run(call, collected):
     code, _, err = call("show/search", "--results", collected[1].root, "--any-code", "--seeds", 9, "-o", "more")
-    assert code == 0 and "not run at the laptop tier: `tangentbench leaderboard --tier laptop`" in err
+    assert code == 0 and "not run at the laptop tier: `tangentbench claims show/search --tier laptop`" in err
 
 
 def test_the_command_s_mistakes(call, collected, tmp_path):
