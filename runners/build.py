@@ -22,7 +22,7 @@ from .. import models
 from ..models import kernels
 from ..tasks import registry, streams
 from ..tasks.datasets import Dataset
-from ..tasks.entry import BATCH_CURVES, TOP_CURVES
+from ..tasks.entry import BATCH_CURVES, TOP_CURVES, resolve
 from ..tasks.metrics import Context
 from ..tasks.model_options import ModelOptions
 from ..tasks.spec import Cell
@@ -30,6 +30,7 @@ from . import batches, methods
 from .compiled import Compiled
 
 KERNEL_STEPS = 32  # Lanczos steps on the Gram matrix for rates that are reset during training
+FRESH = 20  # records after which a warm search starts afresh: an eigenvalue that has overtaken is seen then
 
 
 class Lane(NamedTuple):
@@ -63,7 +64,8 @@ class Lane(NamedTuple):
 
 
 class Carry(NamedTuple):
-    """The arrays that training changes: weights, optimiser state, steps taken, and why it stopped."""
+    """The arrays that training changes: weights, optimiser state, steps taken, why it stopped, and where the metrics
+    that have a `warm` way begin their next search."""
 
     params: Any
     opt_state: Any
@@ -72,6 +74,7 @@ class Carry(NamedTuple):
     reached: jax.Array
     diverged: jax.Array
     first_loss: jax.Array
+    memory: dict[str, jax.Array]
 
 
 @functools.lru_cache(maxsize=64)
@@ -140,6 +143,7 @@ class Program:
         self.every = int(cell.record["every"])
         self.steps = int(cell.stop["steps"])
         self.scheduled, self.at_start, self.at_end, self.series = [], [], [], []
+        self.warm: dict[str, Any] = {}
         self.needs: set[str] = set()
         for metric in cell.metrics:
             self._add(metric)
@@ -162,6 +166,8 @@ class Program:
         item = (label, entry, functools.partial(entry.load(), **options))
         self.needs |= set(entry.needs)
         {"schedule": self.scheduled, "start": self.at_start, "end": self.at_end}[at].append(item)
+        if at == "schedule" and entry.warm:
+            self.warm[label] = functools.partial(resolve(entry.warm), **options)
 
     # -- instances ------------------------------------------------------------------------------------------------
 
@@ -296,7 +302,17 @@ class Program:
     def initial_carry(self, lane: Lane) -> Carry:
         no = jnp.zeros((), bool)
         opt_state = self.optimizer(lane).init(lane.origin)
-        return Carry(lane.origin, opt_state, jnp.zeros((), jnp.int32), no, no, no, jnp.asarray(jnp.nan, self.dtype))
+        weights = sum(leaf.size for leaf in jax.tree.leaves(lane.origin))
+        return Carry(
+            params=lane.origin,
+            opt_state=opt_state,
+            step=jnp.zeros((), jnp.int32),
+            stopped=no,
+            reached=no,
+            diverged=no,
+            first_loss=jnp.asarray(jnp.nan, self.dtype),
+            memory={label: jnp.zeros(weights, self.dtype) for label in self.warm},
+        )
 
     def _check(self, lane: Lane, carry: Carry, loss: jax.Array) -> Carry:
         """Stops a lane whose training loss reached its target, left the finite numbers or passed the limit."""
@@ -314,6 +330,19 @@ class Program:
             diverged=carry.diverged | (live & diverged),
             stopped=carry.stopped | reached | diverged,
         )
+
+    def _scheduled(self, context: Context, model: Any, carry: Carry) -> tuple[dict[str, jax.Array], Carry]:
+        """The scheduled metrics of one record; those with a `warm` way from where the record before ended."""
+        out, memory = {}, {}
+        afresh = carry.step % (FRESH * self.every) == 0
+        for label, _, fn in self.scheduled:
+            if label in self.warm:
+                before = jnp.where(afresh, 0.0, carry.memory[label])
+                value, memory[label] = self.warm[label](context, model, before)
+            else:
+                value = fn(context, model)
+            out[label] = _parts(value)[0]
+        return out, carry._replace(memory=memory)
 
     def chunk(self, lane: Lane, carry: Carry, start: jax.Array, blocks: int) -> tuple[Carry, dict[str, Any]]:
         """``blocks`` times: the scheduled metrics, then ``every`` steps. ``start`` counts the steps before this chunk.
@@ -359,9 +388,8 @@ class Program:
 
         def block(carry: Carry, rows: Any) -> tuple[Carry, dict[str, Any]]:
             model = self.model(lane, carry.params)
-            out: dict[str, Any] = {
-                "scheduled": {label: _parts(fn(context, model))[0] for label, _, fn in self.scheduled}
-            }
+            scheduled, carry = self._scheduled(context, model, carry)
+            out: dict[str, Any] = {"scheduled": scheduled}
             if self.batch_size is not None:
                 loss = self.loss_of(lane, carry.params, x, y)
                 carry = self._check(lane, carry, loss)

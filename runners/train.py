@@ -71,14 +71,16 @@ def _tree_bytes(tree: Any) -> int:
 
 
 def lane_width(program: Program, lane: Lane, lanes: int, *, working_set: int = WORKING_SET) -> int:
-    """How many lanes run side by side: as many as fit the working set, spread evenly over the groups."""
+    """How many lanes run side by side: as many as fit the working set, spread evenly over the groups and devices."""
+    devices = jax.local_device_count()
+    share = -(-lanes // devices)  # of one device
     if jax.default_backend() != "cpu":
-        return lanes
+        return devices * share
     rows = sum(leaf.shape[0] for leaf in jax.tree.leaves(lane.origin) if leaf.ndim == 2)
     activations = 3 * program.per_step * rows * program.dtype.itemsize
     size = 3 * _tree_bytes(lane.origin) + _tree_bytes(lane.frozen) + activations
-    fit = max(1, min(lanes, working_set // max(size, 1)))
-    return -(-lanes // -(-lanes // fit))
+    fit = max(1, min(share, working_set // max(size, 1)))
+    return devices * -(-share // -(-share // fit))
 
 
 def chunk_blocks(program: Program, lane: Lane, width: int) -> int:
@@ -94,6 +96,28 @@ def _effort(lane: Lane) -> int:
     """The compiler's effort for what is measured once per seed."""
     weights = sum(leaf.size for leaf in jax.tree.leaves(lane.origin))
     return TRAINING if weights >= LARGE else ONCE
+
+
+LANES = "lanes"
+
+
+def _mesh() -> jax.sharding.Mesh:
+    return jax.sharding.Mesh(np.asarray(jax.local_devices()), (LANES,))
+
+
+def _placed(tree: Any) -> Any:
+    """Arrays whose first axis counts lanes, each device's share of them on it; as they are on a single device."""
+    if jax.local_device_count() == 1:
+        return tree
+    return jax.device_put(tree, jax.sharding.NamedSharding(_mesh(), jax.sharding.PartitionSpec(LANES)))
+
+
+def _on_all_devices(chunk: Callable[..., Any]) -> Callable[..., Any]:
+    """`(lanes, carry, start)` ↦ what a chunk gives, each device its own lanes: no device waits for another."""
+    if jax.local_device_count() == 1:
+        return chunk
+    each, all_ = jax.sharding.PartitionSpec(LANES), jax.sharding.PartitionSpec()
+    return jax.shard_map(chunk, mesh=_mesh(), in_specs=(each, each, all_), out_specs=each, check_vma=False)
 
 
 def _stack(lanes: Sequence[Lane]) -> Lane:
@@ -129,19 +153,20 @@ class Trainer:
         """Trains one group; padded to ``width`` with stopped lanes, so that all groups share a program."""
         program, real = self.program, len(lanes)
         padded = list(lanes) + [lanes[-1]] * (width - real)
-        stacked = _stack(padded)
+        stacked = _placed(_stack(padded))
         name = batches.program_key(program.cell)
         carry: Carry = self.compiled("carry" + name, lambda: jax.jit(jax.vmap(program.initial_carry)), stacked)
         carry = carry._replace(  # fresh buffers: the chunk donates its carry, and the lane's origin must outlive it
             params=jax.tree.map(lambda a: jnp.array(a, copy=True), carry.params),
             stopped=jnp.arange(width) >= real,
         )
+        carry = _placed(carry)
         blocks = chunk_blocks(program, lanes[0], width)
         pieces: list[dict[str, Any]] = []
 
         def make() -> Any:
             mapped = jax.vmap(lambda lane, c, t: program.chunk(lane, c, t, blocks), in_axes=(0, 0, None))
-            return jax.jit(mapped, donate_argnums=1)
+            return jax.jit(_on_all_devices(mapped), donate_argnums=1)
 
         for start in range(0, program.steps, blocks * program.every):
             carry, out = self.compiled(

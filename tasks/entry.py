@@ -100,6 +100,9 @@ class MetricEntry(Entry):
         margin: the share of its size, and
         negligible: the amount in its unit, by which together it may move between two commits as if it had not moved;
             `negligible` is for sizes that mean nothing any more: rounding, or one example in hundreds.
+        warm: ``module:attribute`` of ``(ctx, model, vector, **options) -> (what the metric returns, vector)``: the same
+            number, found sooner from the vector of the record before, of the size of the trained weights; zeros stand
+            for none. Empty for a metric that starts afresh each time.
     """
 
     unit: str = "1"
@@ -114,6 +117,7 @@ class MetricEntry(Entry):
     tolerance: float | None = None
     margin: float = 0.05
     negligible: float = 0.0
+    warm: str = ""
 
 
 TOP_CURVES = frozenset({"batch_top_before", "batch_top_after"})

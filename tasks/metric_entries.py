@@ -190,9 +190,10 @@ METRICS = {
             "lambda_max(grad^2 L)",
             "Cohen et al. 2021, arXiv 2103.00065",
             unit="loss / weight^2",
-            cost="Hessian-vector products",
+            cost="Hessian-vector products, few where a record before shows where to begin",
             options="HessianOptions",
             tolerance=EIGENVALUE,
+            warm="tangentbench.tasks.metrics:sharpness_from",
         ),
         _convexity(
             "average_gradient_norm",

@@ -11,7 +11,7 @@ SMALL = targets.Options(repeats=1, foreign=None, small=True)
 
 
 @pytest.mark.parametrize(
-    ("ratio", "target", "met"), [(1.2, "≤ 1.3", True), (1.4, "≤ 1.3", False), (39.0, "≥ 40", False)]
+    ("ratio", "target", "met"), [(1.2, "≤ 1.3", "yes"), (1.4, "≤ 1.3", "no"), (39.0, "≥ 40", "no"), (2.0, "", "")]
 )
 def test_met(ratio, target, met):
     assert targets.Line("a kernel", "1 ms", "2 ms", ratio, target).met == met

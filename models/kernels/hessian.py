@@ -26,7 +26,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ..expansion import QuadraticExpansion
 from ..layered import Addition, Layered, layered
@@ -110,10 +110,9 @@ def loss_hessian_top(
     the residual is below tolerance·|θ|, after `LEAST_PRODUCTS` Hessian–vector products at least and `products` at most;
     memory about 11·parameters.
     """
-    objective, origin, _ = loss_on(model, loss, x, y)
+    origin, _ = ravel_pytree(partition(model)[0])
     start = jax.random.normal(key, origin.shape, origin.dtype)
-    least = min(LEAST_PRODUCTS, products)
-    return largest_eigenpair(_curvature(objective, origin), start, tolerance, products, least)[0]
+    return loss_hessian_top_from(model, loss, x, y, start, products, tolerance, fresh=True)[0]
 
 
 def loss_hessian_top_from(
@@ -124,15 +123,19 @@ def loss_hessian_top_from(
     start: Float[Array, " p"],
     products: int = 200,
     tolerance: float = 1e-5,
+    fresh: bool | Bool[Array, ""] = False,
 ) -> tuple[Estimate, Float[Array, " p"]]:
     """`loss_hessian_top` from a vector of one's own, and the eigenvector found.
+
+    fresh: whether that vector knows nothing; then `LEAST_PRODUCTS` are made before a small residual is believed.
 
     Along a training run the eigenvector of the step before makes a handful of products enough. The residual says that
     an eigenvalue is near, not that none is larger: another that overtakes is seen late from such a start, so start
     afresh from a random vector now and then.
     """
     objective, origin, _ = loss_on(model, loss, x, y)
-    estimate, vector, _ = largest_eigenpair(_curvature(objective, origin), start, tolerance, products)
+    least = jnp.where(fresh, min(LEAST_PRODUCTS, products), 2)
+    estimate, vector, _ = largest_eigenpair(_curvature(objective, origin), start, tolerance, products, least)
     return estimate, vector
 
 

@@ -226,7 +226,7 @@ def largest_eigenpair(
     start: Float[Array, " p"],
     tolerance: float = 1e-5,
     products: int = 200,
-    least: int = 2,
+    least: int | Int[Array, ""] = 2,
 ) -> tuple[Estimate, Float[Array, " p"], Int[Array, ""]]:
     """The algebraically largest eigenvalue of a symmetric operator A, its unit eigenvector and the products made.
 

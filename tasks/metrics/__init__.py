@@ -49,6 +49,7 @@ from .state import parameter_distance as parameter_distance
 from .state import quadratic_error as quadratic_error
 from .state import relative_parameter_distance as relative_parameter_distance
 from .state import sharpness as sharpness
+from .state import sharpness_from as sharpness_from
 from .state import side_kernel_norm as side_kernel_norm
 from .state import tangent_kernel_norm as tangent_kernel_norm
 from .state import test_error as test_error

@@ -188,6 +188,20 @@ def sharpness(ctx: Context, model: Any, *, products: int = 200) -> Estimate:
     return kernels.loss_hessian_top(model, ctx.loss.value, ctx.x_train, ctx.y_train, ctx.key, products)
 
 
+def sharpness_from(
+    ctx: Context, model: Any, vector: Float[Array, " p"], *, products: int = 200
+) -> tuple[Estimate, Float[Array, " p"]]:
+    """`sharpness` from the eigenvector of the record before [all trained weights], and the eigenvector now.
+
+    A vector of zeros starts afresh, exactly as `sharpness` does.
+    """
+    afresh = jax.random.normal(ctx.key, vector.shape, vector.dtype)
+    known = jnp.any(vector != 0)
+    return kernels.loss_hessian_top_from(
+        model, ctx.loss.value, ctx.x_train, ctx.y_train, jnp.where(known, vector, afresh), products, fresh=~known
+    )
+
+
 def hessian_norm(ctx: Context, model: Any, *, examples: int = 4, steps: int = 32) -> Estimate:
     """Spectral norm of the predictor's Hessian: max over outputs k of |grad_w^2 f_k(w; x)|, mean over examples.
 

@@ -1,5 +1,11 @@
 """The compiled runner against plain loops in numpy: the same losses at every step, whatever runs side by side."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import numpy as np
 import optax
@@ -580,3 +586,96 @@ def test_trained_weights_are_the_ones_measured(compiled):
     last = reference(two, gd(0.3), STEPS).weights[-1]
     np.testing.assert_allclose(np.concatenate([np.ravel(a) for a in weights]), last, atol=TOLERANCE)
     assert equal(lane.origin, trainer.begin(cell, 0)[0].origin)  # the chunk donates its carry, not the lane
+
+
+# -- searches that go on from the record before -----------------------------------------------------------------------
+
+WARM = {"metrics": [metric("sharpness", "schedule", products=4)], "record": {"every": 1}}
+
+
+def sharpness_error(outcome, two, account):
+    """Largest relative error of a run's curve of the sharpness, the last record left out: it always starts afresh."""
+    wanted = [largest(two.hessian(w)) for w in account.weights[:-1]]
+    return np.max(np.abs(outcome.arrays["sharpness"][:-1] / wanted - 1)[5:])
+
+
+def test_the_sharpness_goes_on_from_the_record_before(monkeypatch):
+    """Four products per record are enough then, and are not where each record starts afresh."""
+    cell = tiny_cell(method=method("gd", 0.02), **WARM)
+    two = Two(cell, 0)
+    account = reference(two, gd(0.02), STEPS)
+    (warm,) = outcomes(cell)
+    monkeypatch.setattr(build, "FRESH", 1)
+    (cold,) = outcomes(cell)
+    assert sharpness_error(warm, two, account) < 1e-5
+    assert sharpness_error(cold, two, account) > 1e-3
+
+
+def test_a_warm_search_starts_afresh_now_and_then(monkeypatch):
+    """With another eigenvector planted in its memory at every record it would stay; every second one it does not."""
+    cell = tiny_cell(method=method("gd", 0.02), **{**WARM, "metrics": [metric("sharpness", "schedule")]})
+    two = Two(cell, 0)
+    account = reference(two, gd(0.02), STEPS)
+    second = np.linalg.eigh(two.hessian(two.start))[1][:, -2]
+    asked = []
+
+    def stuck(ctx, model, vector, **options):
+        asked.append(options)
+        estimate, _ = state.sharpness_from(ctx, model, vector, **options)
+        return estimate, jax.numpy.asarray(second)
+
+    monkeypatch.setattr(build, "resolve", lambda address: stuck)
+    monkeypatch.setattr(build, "FRESH", 2)
+    (outcome,) = outcomes(cell)
+    errors = np.abs(outcome.arrays["sharpness"][:-1] / [largest(two.hessian(w)) for w in account.weights[:-1]] - 1)
+    assert asked
+    assert np.max(errors[::2]) < 1e-8
+
+
+# -- several devices --------------------------------------------------------------------------------------------------
+
+SEVERAL = """
+import json, sys
+import jax
+sys.path.insert(0, sys.argv[1])
+from tests.runners.tiny import metric, outcomes, tiny_cell
+from tangentbench.runners import train
+shown = [device.id for device in jax.local_devices()]
+used = set()
+place = train._placed
+
+
+def placed(tree):
+    out = place(tree)
+    used.update(device.id for leaf in jax.tree.leaves(out) for device in leaf.devices())
+    return out
+
+
+train._placed = placed
+cell = tiny_cell(metrics=[metric("train_loss", "schedule"), metric("sharpness", "schedule")])
+found = outcomes(cell, range(6))
+curves = [{k: v.tolist() for k, v in o.arrays.items()} for o in found]
+print(json.dumps({"there": shown, "used": sorted(used), "curves": curves, "seeds": [o.seed for o in found]}))
+"""
+
+
+def test_lanes_are_spread_over_all_devices():
+    """Six lanes on four devices, two of them filled up: the numbers of one device, and each device had its share."""
+
+    def run(devices):
+        flags = f"--xla_force_host_platform_device_count={devices}"
+        environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+        root = str(Path(__file__).resolve().parents[2])
+        command = [sys.executable, "-c", SEVERAL, root]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    one, four = run(1), run(4)
+    assert one["used"] == [0]
+    assert four["used"] == four["there"] == [0, 1, 2, 3]
+    assert one["seeds"] == four["seeds"] == list(range(6))
+    for alone, spread in zip(one["curves"], four["curves"], strict=True):
+        assert alone.keys() == spread.keys()
+        for name in alone:
+            np.testing.assert_allclose(spread[name], alone[name], rtol=1e-9, err_msg=name)
