@@ -3,9 +3,10 @@
 python3 .ci/readme.py main            the line that runs the main job on a fresh machine
 python3 .ci/readme.py test            the line that runs the tests
 python3 .ci/readme.py run RESULTS     run every `tangentbench` command with its runs in RESULTS, and compare boards
-python3 .ci/readme.py pages RESULTS   run every command and Python block of the other pages, each page in a new folder
+python3 .ci/readme.py pages RESULTS   run every command and Python block of the other pages, each page in a new folder,
+                                      and compare their boards
 
-A board in the README stands below a comment `<!-- from: COMMAND -->`. Its numbers belong to the machine and the day;
+A board stands below a comment `<!-- from: COMMAND -->`. Its numbers belong to the machine and the day;
 what must agree with COMMAND's output is its structure: the columns, and the entries of the first column, of which the
 smoke tier may have fewer.
 """
@@ -146,11 +147,16 @@ def main(text: str, results: str) -> None:
         run(words, results)
     for snippet in snippets(text):
         run_snippet(snippet, results)
+    compare_boards("README.md", text, results)
+
+
+def compare_boards(page: str, text: str, results: str) -> None:
+    """Print each board of a page anew, and compare its structure with that on the page."""
     for words, promised in boards(text):
         printed = tables(run(words, results))
         for table in promised:
             if not any(columns == table[0] and entries and entries <= table[1] for columns, entries in printed):
-                raise SystemExit(f"README.md: no board of `{shlex.join(words)}` looks like\n{table}\nbut\n{printed}")
+                raise SystemExit(f"{page}: no board of `{shlex.join(words)}` looks like\n{table}\nbut\n{printed}")
 
 
 if __name__ == "__main__":
@@ -162,5 +168,6 @@ if __name__ == "__main__":
         for page in pages(Path(__file__).resolve().parent.parent):
             with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
                 run_page(page.read_text(), results)
+            compare_boards(page.name, page.read_text(), results)
     else:
         print(line(readme, sys.argv[1]))

@@ -12,11 +12,15 @@ Way = Callable[[], float]
 """Does it once; the seconds that it took."""
 
 
-def interleaved(ways: list[Way], repeats: int) -> list[float]:
-    """Median seconds of every way, after one run of each that does not count."""
+def interleaved(ways: list[Way], repeats: int, *, settle: bool = False) -> list[float]:
+    """Median seconds of every way, after one run of each that does not count.
+
+    settle: before every run that counts comes one that does not, where one way frees so much memory at its end that
+    the system is still busy with it when the next begins.
+    """
     for way in ways:
         way()
-    times = [[way() for way in ways] for _ in range(repeats)]
+    times = [[(way(), way())[1] if settle else way() for way in ways] for _ in range(repeats)]
     return [statistics.median(column) for column in zip(*times, strict=True)]
 
 

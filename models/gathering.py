@@ -15,7 +15,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float, Int
 
-NODES = 16  # whose sums are taken together on a CPU
+NODES = 64  # whose sums are taken together on a CPU
 UNROLLED = 64  # columns of weights up to which the sum over them is one fused loop
 
 

@@ -23,15 +23,17 @@ from .records import Cell, Lookup, Run
 
 WORK = "work_to_target"
 _PENDING = ("not run", "interrupted")
+_BROKEN = ("error", "timeout", "out_of_memory")
 
 
 @dataclass(frozen=True)
 class Choice:
     """How the tuning of one method ended.
 
-    `state`: chosen, not run (a tuning run is missing), skipped (no data set), or no stable point (each grid point
-    failed or diverged on a tuning seed). `index`, `point`: the grid point chosen, with its median `validation` metric.
-    `edge`: the point is the first or last of the grid, so a better one may lie outside. `detail`: why not, in words.
+    `state`: chosen, not run (a tuning run is missing), skipped (no data set), failed (execution did, at every grid
+    point), or no stable point (each grid point failed or diverged on a tuning seed). `index`, `point`: the grid point
+    chosen, with its median `validation` metric. `edge`: the point is the first or last of the grid, so a better one may
+    lie outside. `detail`: why not, in words.
     """
 
     method: str
@@ -177,7 +179,8 @@ def _choice(task: Any, method: str, grid: Sequence[Cell], runs: Lookup) -> Choic
         return Choice(method, "skipped", detail=next((text for text in _messages(grid, runs) if text), ""))
     best = min(range(len(grid)), key=medians.__getitem__)
     if math.isinf(medians[best]):
-        return Choice(method, "no stable point", detail=_counted(problems))
+        ran = any(name not in _BROKEN for name in problems)
+        return Choice(method, "no stable point" if ran else "failed", detail=_counted(problems))
     point = registry.find("method", method).grid[best]
     return Choice(method, "chosen", best, dict(point), sign * medians[best], best in (0, len(grid) - 1))
 

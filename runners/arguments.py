@@ -31,6 +31,7 @@ EXAMPLES = {
     "validate": """
   tangentbench validate                        the whole suite
   tangentbench validate my_task.yaml my_tasks/
+  tangentbench validate my_task.yaml --run     what its claims say of it, of no training and of plain gd
   tangentbench validate --schema > task.schema.json""",
     "new": """
   tangentbench new task my_question            my_question.yaml, ready to run
@@ -61,6 +62,10 @@ EXAMPLES = {
   tangentbench compare commit:main commit:HEAD --attribute   who is to blame: code, environment or precision
   tangentbench compare dir:results_of_main dir:results --format markdown > comment.md
   tangentbench compare results --self          how much moves though nothing changed""",
+    "verify": """
+  tangentbench verify their_results            the records, and three cells run again
+  tangentbench verify their_results --cells 10 --seed 1 --tasks their_tasks
+  tangentbench compare their_results results   their boards, then yours, and what differs""",
     "doctor": """
   tangentbench doctor                          device, versions, precision, cache, space, and what is odd
   tangentbench doctor --format markdown        for a bug report; it names no host, user or path""",
@@ -77,7 +82,7 @@ EXIT_CODES = """exit codes:
   0    done; `undecided`, `skipped` and diverged runs included
   1    wrong usage or an invalid task file
   2    a cell ended in error, timeout or out of memory
-  3    a claim fails, a control is not rejected, or something regressed
+  3    a claim fails, a control is not rejected, something regressed, or results do not verify
   4    nothing matched
   130  interrupted; the same command continues"""
 
@@ -225,6 +230,18 @@ def parser() -> Parser:
     )
     sub.add_argument("paths", nargs="*", metavar="PATH", help="YAML files or folders; the whole suite if none is given")
     sub.add_argument("--schema", action="store_true", help="print the JSON Schema of task files, for editors, and stop")
+    sub.add_argument(
+        "--run",
+        action="store_true",
+        help="also run each valid task, keeping nothing: at the smoke tier, then at --tier as it is written, with a "
+        "null method (gd at rate 0) and with a reference (gd at its rate, or an arena's); prints the verdicts that "
+        "each gives, and the seconds against the tier's budget",
+    )
+    sub.add_argument(
+        "--tier", choices=TIERS, default="laptop", help="where --run decides claims (default: %(default)s)"
+    )
+    sub.add_argument("--jobs", type=_positive, metavar="N", help="worker processes of --run")
+    sub.add_argument("--quiet", action="store_true", help="no progress of --run on standard error")
     sub = command("new", "Write a task file, or a folder with a component that pip installs.", tier=False)
     sub.add_argument("kind", choices=NEW, metavar="KIND", help=", ".join(NEW))
     sub.add_argument("name", metavar="NAME", help="its name in task files: small letters, digits and _")
@@ -269,6 +286,25 @@ def parser() -> Parser:
     sub.add_argument("--tasks", dest="folder", metavar="DIR", help="a folder of more task files, for their boards")
     sub.add_argument("--results", default="results", metavar="DIR", help="where runs of commits are (%(default)s/)")
     sub.add_argument("--jobs", type=_positive, metavar="N", help="worker processes of what is run")
+    sub.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    sub = command(
+        "verify",
+        "Check results that someone else made: that records are whole and are what their digests and the tasks here "
+        "say, that numbers agree with their curves, and that some cells, run again, give the same.",
+        tier=False,
+    )
+    sub.add_argument("path", metavar="DIR", help="a results folder")
+    sub.add_argument(
+        "--cells",
+        type=_natural,
+        default=3,
+        metavar="N",
+        help="cells to run again, for 200 steps (default: %(default)s)",
+    )
+    sub.add_argument("--whole", action="store_true", help="run them to their end: only this tells all their numbers")
+    sub.add_argument("--seed", type=_natural, metavar="N", help="chooses the cells (default: another one each time)")
+    sub.add_argument("--tasks", dest="folder", metavar="DIR", help="a folder of more task files")
+    sub.add_argument("--jobs", type=_positive, metavar="N", help="worker processes (default: 2 on a CPU, else 1)")
     sub.add_argument("--quiet", action="store_true", help="no progress on standard error")
     sub = command("doctor", "Say what runs are made with and on here, and what is odd about it.", tier=False)
     sub.add_argument("--results", default="results", metavar="DIR", help="where runs are stored (%(default)s/)")

@@ -1,9 +1,10 @@
 """Who is to blame for what moved: code, environment or precision, one factor at a time from A to B.
 
-With f(S) a metric where the factors in S are B's and all others A's, the effect of one factor is f({x}) against f({}).
-Where effects do not add up to the whole move, what is left is an interaction: f(S) against what all smaller sets
-predict, by inclusion and exclusion, on the scale on which the metric is compared (`changes`). Factors that do not
-differ are not run, nor is anything where only one does: it is to blame.
+With f(S) a metric where the factors in S are B's and all others A's, all run now, the effect of one factor is f({x})
+against f({}). Where effects do not add up to the whole move, what is left is an interaction: f(S) against what all
+smaller sets predict, by inclusion and exclusion, on the scale on which the metric is compared (`changes`). Factors that
+do not differ are not run. What moves between stored runs and the same runs made now has a cause that no run records:
+the machine, its drivers, a library that is not among those whose versions are kept.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from .results import StoreError
 from .sides import Side
 
 FACTORS = ("code", "environment", "precision")
+UNRECORDED = "unrecorded"
+"""What moves though no factor does: stored runs against the same runs made now."""
 AND, TIMES, UNDECIDED = " and ", " × ", "undecided"
 STILL = ("equivalent", "undecided", "missing", "incomparable")
 
@@ -32,14 +35,19 @@ Place = tuple[str, str, str]
 Key = tuple[Place, str, str]  # and the kind of a row and what it is about
 Groups = Mapping[Place, Mapping[int, Run]]
 Rerun = Callable[[frozenset[str], Sequence[Pair]], Side]
-"""Runs A's cells of these pairs with these factors taken from B."""
+"""Runs A's cells of these pairs with these factors, or none, taken from B."""
+Part = frozenset[str] | str
+"""The factors that runs have from B or, as they are stored, one of the sides."""
+NONE: frozenset[str] = frozenset()
+A, B = "A", "B"
 
 
 @dataclass(frozen=True)
 class Cause:
     """What moved, what each factor alone (`code`) or beyond the others (`code × precision`) moves, and who is to blame.
 
-    `cause`: factors whose effect is beyond the margin; `undecided` where none is.
+    `effects` has `UNRECORDED`, too, where that was measured. `cause`: those whose effect is beyond the margin;
+    `undecided` where none is.
     """
 
     row: Row
@@ -93,79 +101,130 @@ def attribute(before: Side, after: Side, rerun: Rerun, noise: Noise = NOTHING) -
     settled = {key: finding.settled(level) for key, finding in whole.items()}
     rows = {key: row for key, row in settled.items() if row.verdict not in STILL or row.task in redrawn}
     times = {row.task: row for row in speeds(pairs, noise) if row.verdict not in STILL}
-    if not (rows or redrawn or times) or not factors:
+    moving = {**{((task, "", ""), "speed", ""): row for task, row in times.items()},
+              **{((task, "", ""), "streams", ""): row for task, row in redrawn.items()}, **rows}  # fmt: skip
+    if not moving:
         return []
-    if len(factors) == 1:
-        moved_rows = [*times.values(), *redrawn.values(), *(row for row in rows.values() if row.verdict not in STILL)]
-        return [Cause(row, {factors[0]: row}, factors[0]) for row in moved_rows]
-    tasks = {row.task for row in (*rows.values(), *redrawn.values(), *times.values())}
-    found = _Found(factors, {_place(pair): pair for pair in pairs if pair.first.task in tasks})
-    found.take(frozenset(), before)
-    for factor in factors:
-        found.take(frozenset([factor]), rerun(frozenset([factor]), found.concerned))
-    found.take(found.everything, after)
-    level = family_level(len(rows) * (len(factors) + 1))
-    left = [key for key in rows if _moves(found.beyond(key, found.everything), level)]
-    if left and len(factors) > 2:
+    if not factors:
+        return [Cause(row, {}, UNRECORDED) for row in moving.values() if row.verdict not in STILL]
+    tasks = {row.task for row in moving.values()}
+    concerned = {_place(pair): pair for pair in pairs if pair.first.task in tasks}
+    level = family_level(len(rows) * (len(factors) + 2)) if rows else level
+    found = _Found(factors, concerned, moving, noise, level)
+    found.take(A, before)
+    found.take(B, after)
+    for part in (NONE, *map(frozenset, combinations(factors, 1))):
+        found.take(part, rerun(part, found.asked))
+    if len(factors) > 1 and any(map(found.unexplained, moving)):  # it may be that B's stored runs cannot be had again
+        found.take(found.everything, rerun(found.everything, found.asked))
+    left = {key for key in moving if found.unexplained(key)}
+    if len(factors) > 2 and any(kind == "metric" for _, kind, _ in left):
         for two in map(frozenset, combinations(factors, 2)):
-            found.take(two, rerun(two, found.concerned))
-    causes = [_redrawn(row, found) for row in redrawn.values()]
-    for key, row in rows.items():
-        sets = [*found.parts, *([found.everything] if key in left else [])]
-        effects = {_name(part): e.settled(level) for part in sets if (e := found.effect(key, part)) is not None}
-        cause = _blamed(effects, factors)
-        if row.verdict not in STILL or cause != UNDECIDED:
-            causes.append(Cause(row, effects, cause))
-    if times:  # A again, since its stored times are of another day
-        found.take(frozenset(), rerun(frozenset(), [pair for pair in pairs if pair.first.task in times]))
-        causes += [_timed(row, found, noise) for row in times.values()]
-    return causes
+            found.take(two, rerun(two, found.asked))
+    causes = [found.cause(key, everything=key in left) for key in moving]
+    return [cause for cause in causes if cause.row.verdict not in STILL or cause.cause != UNDECIDED]
 
 
 class _Found:
-    """Runs by the factors that they have from B, and what follows from them."""
+    """Runs by the factors that they have from B (or, of both sides, as they are stored), and what follows from them."""
 
-    def __init__(self, factors: Sequence[str], pairs: Mapping[Place, Pair]) -> None:
-        self.everything = frozenset(factors)
-        self.pairs = pairs
-        self.runs: dict[frozenset[str], Groups] = {}
-        self.redrawn: dict[frozenset[str], set[str]] = {}
+    def __init__(
+        self, factors: Sequence[str], pairs: Mapping[Place, Pair], rows: Mapping[Key, Row], noise: Noise, level: float
+    ) -> None:
+        self.factors, self.everything = factors, frozenset(factors)
+        self.pairs, self.rows, self.noise, self.level = pairs, rows, noise, level
+        self.asked = list(pairs.values())
+        self.sides: dict[Part, Side] = {}
+        self.runs: dict[Part, Groups] = {}
+        self._redrawn: dict[tuple[Part, ...], set[str]] = {}
 
-    @property
-    def concerned(self) -> list[Pair]:
-        return list(self.pairs.values())
-
-    @property
-    def parts(self) -> list[frozenset[str]]:
-        """Sets of factors that were run, but for none and all, the smallest first."""
-        ran = [part for part in self.runs if part and part != self.everything]
-        return sorted(ran, key=lambda part: (len(part), sorted(map(FACTORS.index, part))))
-
-    def take(self, part: frozenset[str], side: Side) -> None:
+    def take(self, part: Part, side: Side) -> None:
+        self.sides[part] = side
+        if part in (A, B):
+            self.runs[part] = {place: pair.before if part == A else pair.after for place, pair in self.pairs.items()}
+            return
         groups: dict[Place, dict[int, Run]] = {}
         for run in side.runs:
             groups.setdefault(compare_cells.place({run.seed: run}), {})[run.seed] = run
-        self.runs[part] = groups
-        base = self.base = side if not part else self.base
-        pairs = [replace(pair, after=groups[place]) for place, pair in self.pairs.items() if place in groups]
-        self.redrawn[part] = (
-            {finding.row.task for finding in compare_cells.streams(base, side, pairs)} if part else set()
-        )
+        self.runs[part] = {place: groups[place] for place in self.pairs if place in groups}
 
-    def effect(self, key: Key, part: frozenset[str]) -> Finding | None:
+    @property
+    def parts(self) -> list[frozenset[str]]:
+        """Sets of one factor or two that were run, the smallest first."""
+        ran = [part for part in self.runs if isinstance(part, frozenset) and part]
+        ran = [part for part in ran if part != self.everything or len(part) == 1]
+        return sorted(ran, key=lambda part: (len(part), sorted(map(FACTORS.index, part))))
+
+    @property
+    def whole(self) -> Part:
+        """B made now or, where that was not run, as it is stored."""
+        return self.everything if self.everything in self.runs else B
+
+    def cause(self, key: Key, *, everything: bool) -> Cause:
+        """Every effect, with that of all factors together where `everything` is asked for, and who is to blame."""
+        parts = [*self.parts, *([self.everything] if everything and key[1] == "metric" else [])]
+        effects = {_name(part): effect for part in parts if (effect := self.effect(key, part)) is not None}
+        alone = [row.verdict for name, row in effects.items() if name in self.factors]
+        if (unrecorded := self.unrecorded(key)) is not None:
+            effects[UNRECORDED] = unrecorded
+        guilty = [name for name, row in effects.items() if row.verdict not in STILL]
+        if not guilty and alone == ["equivalent"] * len(self.factors) and _moved(self.step(key, NONE, self.whole)):
+            guilty = [TIMES.join(self.factors)]  # none of them alone
+        return Cause(self.rows[key], effects, AND.join(guilty) or UNDECIDED)
+
+    def unexplained(self, key: Key) -> bool:
+        """Whether the factors, one by one, do not add up to the move from A made now to B."""
+        if len(self.factors) == 1:
+            return False
+        if key[1] == "metric":
+            return _moved(self.beyond(key, self.everything))
+        alone = (self.step(key, NONE, frozenset([factor])) for factor in self.factors)
+        return _moved(self.step(key, NONE, self.whole)) and not any(map(_moved, alone))
+
+    def effect(self, key: Key, part: frozenset[str]) -> Row | None:
         """What a factor moves alone, or several beyond what fewer of them do; None where it was not measured."""
-        if len(part) > 1:
-            return self.beyond(key, part)
-        pair, runs = self.pairs[key[0]], self.runs[part].get(key[0])
-        if not runs:
-            return None
-        same_draws = pair.first.task not in self.redrawn[part]
-        alone = replace(pair, after=runs, paired=same_draws and bool(pair.before.keys() & runs.keys()))
-        still = Finding(alone.row(key[1], key[2], "equivalent"))
-        return dict(_findings(alone)).get(key, still)
+        return self.beyond(key, part) if len(part) > 1 else self.step(key, NONE, part)
 
-    def beyond(self, key: Key, part: frozenset[str]) -> Finding | None:
-        """The move of a metric from what smaller sets of factors predict; None for outcomes and statuses.
+    def unrecorded(self, key: Key) -> Row | None:
+        """What moves between the stored runs and those made now: of A or, where it is only there, of B."""
+        rows = [self.step(key, A, NONE)]
+        if self.everything in self.runs:
+            rows.append(self.step(key, self.everything, B))
+        return next(filter(_moved, rows), rows[0])
+
+    def step(self, key: Key, first: Part, second: Part) -> Row | None:
+        """What moves from some runs to others; None where one of them is missing."""
+        place, kind, label = key
+        if kind == "streams":
+            return replace(
+                self.rows[key], verdict="changed" if place[0] in self.redrawn(first, second) else "equivalent"
+            )
+        groups = self.runs[first], self.runs[second]
+        if kind == "speed":
+            there = (p for p, pair in self.pairs.items() if pair.first.task == place[0] and all(p in g for g in groups))
+            return next(speeds([Pair(groups[0][p], groups[1][p]) for p in there], self.noise), None)
+        before, after = (group.get(place) for group in groups)
+        if not before or not after:
+            return None
+        draws = place[0] not in self.redrawn(first, second)
+        alone = replace(
+            self.pairs[place], before=before, after=after, paired=draws and bool(before.keys() & after.keys())
+        )
+        still = Finding(alone.row(kind, label, "equivalent"))
+        return dict(_findings(alone)).get(key, still).settled(self.level)
+
+    def redrawn(self, first: Part, second: Part) -> set[str]:
+        """Tasks whose seeds mean other draws in the second runs than in the first."""
+        if (first, second) not in self._redrawn:
+            both = self.runs[first].keys() & self.runs[second].keys()
+            pairs = [replace(pair, before=self.runs[first][place], after=self.runs[second][place])
+                     for place, pair in self.pairs.items() if place in both]  # fmt: skip
+            found = compare_cells.streams(self.sides[first], self.sides[second], pairs)
+            self._redrawn[first, second] = {finding.row.task for finding in found}
+        return self._redrawn[first, second]
+
+    def beyond(self, key: Key, part: frozenset[str]) -> Row | None:
+        """The move of a metric from what smaller sets of factors predict; None for all else.
 
         Seeds are pairs here whatever they draw: of each, all sets together give one number, and these are independent.
         """
@@ -174,8 +233,9 @@ class _Found:
             return None
         pair = self.pairs[place]
         entry = registry.find("metric", next(s["name"] for s in pair.first.cell["metrics"] if s["label"] == label))
-        smaller = [other for other in self.runs if other < part]
-        values = {other: compare_cells.values(self.runs[other].get(place, {}), label) for other in (*smaller, part)}
+        smaller = [NONE, *(other for other in self.parts if other < part)]
+        runs = {**{other: self.runs[other] for other in smaller}, part: self.runs[part if part in self.runs else B]}
+        values = {other: compare_cells.values(groups.get(place, {}), label) for other, groups in runs.items()}
         weights = _weights(part, smaller)
         margin = Margin(entry.margin, entry.negligible)
         expected = predicted([(weights[other], values[other]) for other in smaller], margin)
@@ -184,7 +244,7 @@ class _Found:
             return None
         expected = {seed: expected[seed] for seed in found}
         row = replace(pair, paired=True).row(kind, label, "", note="")
-        return moved(row, expected, found, entry, (len(expected), len(found)))
+        return moved(row, expected, found, entry, (len(expected), len(found))).settled(self.level)
 
 
 def _code_differs(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
@@ -202,25 +262,8 @@ def _findings(pair: Pair) -> Iterator[tuple[Key, Finding]]:
         yield (_place(pair), finding.row.kind, finding.row.metric), finding
 
 
-def _moves(finding: Finding | None, level: float) -> bool:
-    return finding is not None and finding.settled(level).verdict not in STILL
-
-
-def _timed(row: Row, found: _Found, noise: Noise) -> Cause:
-    """Who moved the time of a task; each factor's runs against those of A, both made now."""
-    effects = {}
-    for part in (part for part in found.parts if len(part) == 1):
-        groups = ((found.runs[frozenset()].get(place), found.runs[part].get(place)) for place in found.pairs)
-        pairs = [Pair(a, b) for a, b in groups if a and b and next(iter(a.values())).task == row.task]
-        effects |= {_name(part): moved for moved in speeds(pairs, noise)}
-    return Cause(row, effects, _blamed(effects, [*effects]))
-
-
-def _redrawn(row: Row, found: _Found) -> Cause:
-    """Who moved the random streams of a task."""
-    verdicts = {_name(part): row.task in found.redrawn[part] for part in found.parts if len(part) == 1}
-    effects = {name: replace(row, verdict="changed" if moved else "equivalent") for name, moved in verdicts.items()}
-    return Cause(row, effects, _blamed(effects, list(verdicts)))
+def _moved(row: Row | None) -> bool:
+    return row is not None and row.verdict not in STILL
 
 
 def _weights(subset: frozenset[str], smaller: Sequence[frozenset[str]]) -> dict[frozenset[str], int]:
@@ -238,13 +281,6 @@ def predicted(terms: Sequence[tuple[int, Mapping[int, float]]], margin: Margin) 
         return {seed: math.fsum(weight * values[seed] for weight, values in terms) for seed in seeds}
     logs = {s: math.fsum(weight * math.log(values[s] + margin.offset) for weight, values in terms) for s in seeds}
     return {seed: max(math.exp(log) - margin.offset, 0.0) for seed, log in logs.items()}
-
-
-def _blamed(effects: Mapping[str, Row], factors: Sequence[str]) -> str:
-    guilty = [name for name, row in effects.items() if row.verdict not in STILL]
-    if not guilty and all(row.verdict == "equivalent" for row in effects.values()) and len(effects) == len(factors):
-        return TIMES.join(factors)  # none of them alone
-    return AND.join(guilty) or UNDECIDED
 
 
 def _place(pair: Pair) -> Place:

@@ -75,7 +75,7 @@ def charts(
         *_scaling(ordinary, runs, asked),
         *phases(ordinary, runs, about_outcomes="outcome" in kinds),
         *_trends(ordinary, runs, asked),
-        *_alignment([*ordinary, *scored], runs),
+        *_scatters([*ordinary, *scored], runs, asked),
         *curves(ordinary, runs, arrays),
         *curves(list(scored), runs, arrays),
     ]
@@ -162,7 +162,11 @@ def _trends(cells: Sequence[Cell], runs: Lookup, asked: Sequence[Asked]) -> Iter
     wanted: dict[tuple[str, str | None], None] = {}
     for item in sorted(asked, key=lambda item: item.options.get("along") is None):
         metric, along = item.options.get("metric"), item.options.get("along")
-        if item.kind in ("exponent", "boundary") or metric is None or (along is None and metric in drawn):
+        if (
+            item.kind in ("exponent", "boundary", "rank_correlation")
+            or metric is None
+            or (along is None and metric in drawn)
+        ):
             continue
         drawn.add(metric)
         wanted[metric, along] = None
@@ -219,26 +223,42 @@ def _trend(cells: Sequence[Cell], runs: Lookup, metric: str, along: str | None) 
     )
 
 
-def _alignment(cells: Sequence[Cell], runs: Lookup) -> Iterator[Chart]:
-    """AGOP alignment against the test loss, a colour per setting or method."""
-    labels = {name: label for label, name in metric_names(cells).items() if name in (ALIGNMENT, TEST_LOSS)}
-    if len(labels) < 2:
-        return
-    found: dict[str, list[Point]] = {}
-    for cell in cells:
-        loss, alignment = (values(cell, labels[name], runs) for name in (TEST_LOSS, ALIGNMENT))
-        name = cell.method["name"] if cell.role == "score" else coordinate_words(cell.coords)
-        points = [Point(x, loss[seed], seed) for seed, x in alignment.items() if seed in loss]
-        found.setdefault(name, []).extend(points)
-    series = tuple(Series(name, points=tuple(points)) for name, points in found.items() if points)
-    if series:
-        losses = [point.y for point in chain.from_iterable(s.points for s in series)]
-        yield Chart(
-            kind="scatter",
-            name="alignment",
-            title="Test loss against AGOP alignment",
-            caption="A dot per seed. " + definition(cells, labels[ALIGNMENT]),
-            x=metric_axis(cells, labels[ALIGNMENT], False),
-            y=metric_axis(cells, labels[TEST_LOSS], spans(losses, 8)),
-            series=series,
-        )
+def _scatters(cells: Sequence[Cell], runs: Lookup, asked: Sequence[Asked]) -> Iterator[Chart]:
+    """Two metrics against each other, a colour per setting or method.
+
+    AGOP alignment and test loss wherever both were measured, and what a rank correlation asks for.
+    """
+    names = metric_names(cells)
+    usual = {name: label for label, name in names.items() if name in (ALIGNMENT, TEST_LOSS)}
+    ranked = {(i.options["metric"], i.options["against"]): i.verdict for i in asked if i.kind == "rank_correlation"}
+    pairs = {(usual[TEST_LOSS], usual[ALIGNMENT]): None} if len(usual) == 2 else {}
+    for (metric, against), verdict in {**pairs, **ranked}.items():
+        found: dict[str, list[Point]] = {}
+        for cell in cells:
+            ys, xs = (values(cell, label, runs) for label in (metric, against))
+            name = cell.method["name"] if cell.role == "score" else coordinate_words(cell.coords)
+            found.setdefault(name, []).extend(Point(x, ys[seed], seed) for seed, x in xs.items() if seed in ys)
+        series = tuple(Series(name, points=tuple(points)) for name, points in found.items() if points)
+        if series:
+            ys = [point.y for point in chain.from_iterable(s.points for s in series)]
+            caption = "A dot per seed. "
+            if verdict is not None and verdict.value is not None:
+                rho = interval(verdict.value, verdict.low, verdict.high)
+                caption += f"Spearman's rho over methods, per seed: {rho}; {verdict.verdict}. "
+            yield Chart(
+                kind="scatter",
+                name="alignment" if (metric, against) in pairs else f"scatter {metric} {against}",
+                title=_title(f"{_name(names, metric)} against {_name(names, against)}"),
+                caption=caption + definition(cells, against),
+                x=metric_axis(cells, against, False),
+                y=metric_axis(cells, metric, spans(ys, 8)),
+                series=series,
+            )
+
+
+def _name(names: Mapping[str, str], label: str) -> str:
+    return "AGOP alignment" if names.get(label) == ALIGNMENT else readable(label)
+
+
+def _title(words: str) -> str:
+    return words[:1].upper() + words[1:]

@@ -48,7 +48,10 @@ def check(names: Iterable[str] = (), fmt: str = "table") -> int:
 def _named(name: str) -> list[Entry]:
     found = [table[name] for kind in PROMISES if name in (table := registry.table(kind))]
     if not found:
-        raise UnknownName("component", name, [other for kind in PROMISES for other in registry.table(kind)])
+        error = UnknownName("component", name, [other for kind in PROMISES for other in registry.table(kind)])
+        kinds = [registry.GROUPS[kind].partition(".")[2] for kind in PROMISES]
+        error.suggestion = error.suggestion or f"`tangentbench list KIND` shows them: {', '.join(kinds)}"
+        raise error
     return found
 
 

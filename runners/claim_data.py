@@ -31,6 +31,17 @@ class Sample(NamedTuple):
         return [reason for reason in self.left_out.values() if reason not in PENDING]
 
 
+class Methods(NamedTuple):
+    """The methods of an arena: those that can be compared, by name, and those that cannot, each with the reason.
+
+    `pending`: why methods could not be tuned yet, by tuning seed.
+    """
+
+    complete: dict[str, Cell]
+    left_out: dict[str, str]
+    pending: dict[int, str]
+
+
 class Data:
     """The stored values of one claim: its cells, selected by sweep coordinates, and their runs.
 
@@ -82,10 +93,14 @@ class Data:
 
         So is one whose values `combine` cannot use: it raises ValueError with the reason.
         """
+        return self.estimate_of([(cell, metric) for cell in cells], combine)
+
+    def estimate_of(self, readings: Sequence[tuple[Cell, str]], combine: Callable[[list[float]], float]) -> Sample:
+        """As `estimate`, for one metric of each cell."""
         estimates: dict[int, float] = {}
         left_out: dict[int, str] = {}
-        for seed in sorted({seed for cell in cells for seed in cell.seeds}):
-            values = [self._value(cell, seed, metric) for cell in cells]
+        for seed in sorted({seed for cell, _ in readings for seed in cell.seeds}):
+            values = [self._value(cell, seed, metric) for cell, metric in readings]
             problems = [value for value in values if isinstance(value, str)]
             if problems:
                 left_out[seed] = next((problem for problem in problems if problem in PENDING), problems[0])
@@ -95,6 +110,36 @@ class Data:
             except ValueError as error:
                 left_out[seed] = str(error)
         return Sample(estimates, left_out)
+
+    def methods(self, *metrics: str) -> Methods:
+        """The methods of an arena with a value of every metric on every scoring seed, and the others."""
+        scored = {cell.method["name"]: cell for cell in self._cells if cell.role == "score"}
+        tuned: dict[str, list[Cell]] = {}
+        for cell in self._cells:
+            if cell.role == "tune":
+                tuned.setdefault(cell.method["name"], []).append(cell)
+        complete: dict[str, Cell] = {}
+        left_out: dict[str, str] = {}
+        pending: dict[int, str] = {}
+        for name, grid in tuned.items():
+            if name in scored:
+                cell = scored[name]
+                found = [self._value(cell, seed, metric) for seed in cell.seeds for metric in metrics]
+                why = next((value for value in found if isinstance(value, str) and _of_dynamics(value)), "")
+            else:
+                ended = {seed: self._ended(cell, seed) for cell in grid for seed in cell.seeds}
+                waiting = {seed: reason for seed, reason in ended.items() if reason in PENDING}
+                pending |= waiting
+                why = "" if waiting else "no stable point"
+            if why:
+                left_out[name] = why
+            elif name in scored:
+                complete[name] = scored[name]
+        return Methods(complete, left_out, pending)
+
+    def _ended(self, cell: Cell, seed: int) -> str:
+        run = self._runs(cell, seed)
+        return "not run" if run is None else run.status
 
     def run(self, cell: Cell, seed: int) -> Run | str:
         """The finished run, or why there is none."""
@@ -124,6 +169,11 @@ def value_of(run: Run, metric: str) -> float | str:
     if value is None or not math.isfinite(value):
         return "dead" if outcome == "dead" else f"no {metric}"
     return uncertified(run, metric) or value
+
+
+def _of_dynamics(reason: str) -> bool:
+    """Whether a value is lacking because of what training did: it diverged, died, or gave no number."""
+    return reason in ("divergent", "dead") or reason.startswith("no ")
 
 
 def _matches(coords: Mapping[str, Any], where: Mapping[str, Any]) -> bool:

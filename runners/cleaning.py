@@ -26,8 +26,8 @@ class Part:
     what: str
     paths: tuple[Path, ...]
 
-    def bytes(self) -> int:
-        return sum(_bytes(path) for path in self.paths)
+    def mebibytes(self) -> float:
+        return round(sum(_bytes(path) for path in self.paths) / 2**20, 1)
 
 
 def parts(results: str) -> list[Part]:
@@ -37,15 +37,24 @@ def parts(results: str) -> list[Part]:
         StoreError: the folder holds no runs of ours.
     """
     store = Store(results)
-    stale = tuple(_stale(store))
-    left = tuple(_left(store.root))
+    return [stale(store), temporary(store), compiled()]
+
+
+def stale(store: Store) -> Part:
+    """Runs that other sources made with these libraries on this device; each path is one run."""
+    return Part("--stale", "runs of other sources", tuple(_stale(store)))
+
+
+def temporary(store: Store) -> Part:
+    """Files of writers that are gone."""
+    return Part("--temporary", "what interrupted writes left", tuple(_left(store.root)))
+
+
+def compiled() -> Part:
+    """JAX's programs, and which task files are known to be valid."""
     place = cache.folder()
-    compiled = tuple(_compiled(place)) if place is not None and place.is_dir() else ()
-    return [
-        Part("--stale", "runs of other sources", stale),
-        Part("--temporary", "what interrupted writes left", left),
-        Part("--compiled", "compiled programs, of all results folders", compiled),
-    ]
+    paths = tuple(_compiled(place)) if place is not None and place.is_dir() else ()
+    return Part("--compiled", "compiled programs, of all results folders", paths)
 
 
 def clean(results: str, chosen: set[str], fmt: str = "table") -> str:
@@ -57,14 +66,14 @@ def clean(results: str, chosen: set[str], fmt: str = "table") -> str:
     found = parts(results)
     rows = []
     for part in found:
-        size = part.bytes()
+        size = part.mebibytes()
         gone = part.option in chosen
         if gone:
             for path in part.paths:
                 _remove(path)
             _prune(part.paths)
         state = "removed" if gone else f"`tangentbench clean {part.option}` removes it" if part.paths else ""
-        rows.append({"what": part.what, "number": len(part.paths), "MiB": round(size / 2**20, 1), "state": state})
+        rows.append({"what": part.what, "number": len(part.paths), "MiB": size, "state": state})
     return render(rows, fmt)
 
 
@@ -101,7 +110,7 @@ def _stale(store: Store) -> Iterator[Path]:
 
 
 def _elsewhere(made: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(made.get(key) for key in ("device", "versions", "xla_flags", "plug_ins"))
+    return tuple(made.get(key) for key in ("device", "versions", "xla_flags"))
 
 
 def _left(root: Path) -> Iterator[Path]:

@@ -1,7 +1,8 @@
 """The command line. It parses, calls, prints and returns an exit code; every command's work is done elsewhere.
 
 Exit codes, the first that applies: 1 usage error or invalid task, 130 interrupted, 2 a cell ended in error, timeout or
-out of memory, 3 a claim fails, a control is not rejected or something regressed, 4 nothing matched, 0 otherwise.
+out of memory, 3 a claim fails, a control is not rejected, something regressed or results do not verify, 4 nothing
+matched, 0 otherwise.
 """
 
 from __future__ import annotations
@@ -100,6 +101,8 @@ def _dispatch(options: argparse.Namespace, argv: Sequence[str]) -> int:
         return _report(options)
     if options.command == "compare":
         return _compare(options)
+    if options.command == "verify":
+        return _verify(options)
     if options.command == "check":
         from . import check
 
@@ -116,6 +119,8 @@ def _dispatch(options: argparse.Namespace, argv: Sequence[str]) -> int:
     answer = short.get(options.command)
     if answer is None:
         return _run(options, argv)
+    if getattr(options, "run", False):
+        return answer(options)
     with _without_collection():
         return answer(options)
 
@@ -139,7 +144,10 @@ def _list(options: argparse.Namespace) -> int:
         print(listing.list_components(options.kind, options.format, folder=options.folder))
         return 0
     if options.kind == "tasks":
-        return _show(argparse.Namespace(**{**vars(options), "task": options.name, "tier": "laptop"}))
+        from . import describe
+
+        print(describe.show_task(options.name, "laptop", options.format, folder=options.folder))
+        return 0
     print(listing.show_component(listing.named(options.name, options.kind)[0], options.format))
     return 0
 
@@ -153,6 +161,8 @@ def _show(options: argparse.Namespace) -> int:
     if not catalog.is_path(name) and name not in catalog.catalog(options.folder) and (found := listing.named(name)):
         texts = [listing.show_component(entry, options.format) for entry in found]
         print("[" + ",\n".join(texts) + "]" if options.format == "json" and len(texts) > 1 else "\n\n".join(texts))
+        if family := [task for task in catalog.catalog(options.folder) if task.startswith(f"{name}/")]:
+            print(f"{name} is a family of tasks, too: {', '.join(family)}", file=sys.stderr)
         return 0
     from . import describe
 
@@ -170,7 +180,16 @@ def _validate(options: argparse.Namespace) -> int:
         return 0
     from . import validation
 
-    return validation.validate(options.paths, options.format)
+    if not options.run:
+        return validation.validate(options.paths, options.format)
+    from . import progress, trials
+
+    with progress.progress(options.quiet) as notify:
+        return validation.validate(
+            options.paths,
+            options.format,
+            lambda names: trials.run(names, options.tier, jobs=options.jobs, notify=notify),
+        )
 
 
 def _new(options: argparse.Namespace) -> int:
@@ -181,10 +200,30 @@ def _new(options: argparse.Namespace) -> int:
 
 
 def _completion(options: argparse.Namespace) -> int:
-    import shtab
+    from . import completion
 
-    print(shtab.complete(parser(), shell=options.shell))
+    print(completion.script(options.shell))
     return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from . import progress, verify
+
+    with progress.progress(options.quiet) as notify:
+        try:
+            found = verify.verify(
+                options.path,
+                cells=options.cells,
+                seed=options.seed,
+                whole=options.whole,
+                folder=options.folder,
+                jobs=options.jobs,
+                notify=notify,
+            )
+        except verify.NoRunsThere as error:
+            raise NothingMatched(str(error)) from error
+    verify.print_report(found, options.format)
+    return found.exit_code
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -262,8 +301,7 @@ def _report(options: argparse.Namespace) -> int:
     store, code = Store(options.results), provenance.code_digest()
     found = report.collect(planned, store, suite.lookup(store, code, any_code=options.any_code), code)
     if not any(item.runs for item in found.tasks):
-        other = "" if options.any_code else ", or --any-code for runs of other code"
-        raise NothingMatched(f"{options.results} has no run of these tasks at this tier; run them first{other}")
+        raise NothingMatched(_no_runs(options, store, code))
     try:
         written = report.write(found, Path(options.output), figures=options.figures)
     except OSError as error:
@@ -271,11 +309,39 @@ def _report(options: argparse.Namespace) -> int:
     print(written.page)
     if waiting := sum(verdict.verdict == "not run" for verdict in found.verdicts):
         what = f"claims {' '.join(options.tasks)}" if options.tasks else "leaderboard"
-        again = f"tangentbench {what} --tier {options.tier}"
-        print(f"{waiting} claims and controls were not run at the {options.tier} tier: `{again}`", file=sys.stderr)
+        again = f"`tangentbench {what} --tier {options.tier}`"
+        if waiting == len(found.verdicts) and (tiers := _tiers(options, store, code, options.any_code, all)):
+            again += f"; {options.results} has {tiers[0]} runs of them: add --tier {tiers[0]}"
+        print(f"{waiting} claims and controls were not run at the {options.tier} tier: {again}", file=sys.stderr)
     if written.figures:
         print(f"{len(written.figures)} figures in {Path(options.output) / 'figures'}")
     return 0
+
+
+def _no_runs(options: argparse.Namespace, store: Any, code: str) -> str:
+    """Why a page would be empty, and which option fills it: another tier's, or other code's, if there are such runs."""
+    what = f"{options.results} has no run of these tasks at the {options.tier} tier"
+    for any_code in (False,) if options.any_code else (False, True):
+        if tiers := _tiers(options, store, code, any_code, any):
+            tier = options.tier if options.tier in tiers else tiers[0]
+            words = [*([] if tier == options.tier else [f"--tier {tier}"]), *(["--any-code"] if any_code else [])]
+            return f"{what}; it has {tier} runs{' of other code' if any_code else ''}: add {' '.join(words)}"
+    return f"{what}; run them first"
+
+
+def _tiers(options: argparse.Namespace, store: Any, code: str, any_code: bool, enough: Any) -> list[str]:
+    """Tiers at which the store has any, or all, runs of what was asked for."""
+    from . import suite
+    from .arguments import TIERS
+
+    found = []
+    for tier in TIERS:
+        asked = argparse.Namespace(**{**vars(options), "tier": tier})
+        cells = suite.plan(_tasks(asked), tier, seeds=options.seeds, base_seed=options.base_seed).first_wave
+        runs = suite.lookup(store, code, any_code=any_code)
+        if enough(runs(cell, seed) is not None for cell in cells for seed in cell.seeds):
+            found.append(tier)
+    return found
 
 
 def _run(options: argparse.Namespace, argv: Sequence[str]) -> int:

@@ -78,8 +78,14 @@ def run(
     words = ["run", *there, "--tier", tier, "--results", str(Path(results).resolve())]
     words += [*(["--jobs", str(jobs)] if jobs else []), *(["--quiet"] if quiet else [])]
     code, said = call(python, ["-m", "tangentbench.runners.cli", *words], commit, quiet=quiet)
-    if code not in (0, 2):  # 2: a cell failed, which the comparison shows
-        raise StoreError(f"commit {commit[:10]} could not run {' '.join(there) or 'its suite'}: {said}")
+    what = f"commit {commit[:10]} could not run {' '.join(there) or 'its suite'}"
+    if code not in (0, 2):
+        raise StoreError(f"{what}: {said}")
+    if code == 2:  # a cell failed, which the comparison shows; or argparse refused words that the commit does not know
+        try:
+            sides.resolve(f"commit:{commit}", results, tier, there)
+        except StoreError as error:
+            raise StoreError(f"{what}: no run was stored, so its command line may know other words ({said})") from error
 
 
 def environment(commit: str, *, pins: str | None, python: str | None = None, quiet: bool = False) -> str:

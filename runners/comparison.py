@@ -123,7 +123,7 @@ def compare(before: Side, after: Side, *, noise: Noise = NOTHING, folder: str | 
         notes += [f"{side.name} has runs on {kind}, too, which are not compared" for kind in side.other_devices]
     precisions = sorted({_precisions(pair) for pair in pairs} - {""})
     notes += [f"precision changed from {change}, in the tasks' own files" for change in precisions]
-    if before.code == after.code:
+    if before.code == after.code and all(p.first.digest == next(iter(p.after.values())).digest for p in pairs):
         notes.append("both sides were made by the same code")
     return Comparison(before.words(), after.words(), before.tier, level, tuple(arenas), tuple(rows), tuple(notes))
 

@@ -188,6 +188,7 @@ def _claim_row(claim: Claim, task: Task) -> Row:
         "metric": options.get("metric", ""),
         "region": region(kind.kind, options),
         "along": options.get("along", ""),
+        "against": options.get("against", ""),
         "where": dict(claim.where),
         "control_of": claim.control or "",
         "rejected_if": _rejection(kind.kind, kind.options) if claim.control else "",
@@ -220,12 +221,15 @@ def region(kind: str, options: Mapping[str, Any]) -> str:
     if kind == "contrast":
         first, second = (text_of(side) for side in options["between"])
         return f"{options['as']} of ({first}) to ({second}) {text}"
+    if kind == "rank_correlation":
+        return f"rho {text}, over at least {options['methods_at_least']} methods"
     return f"slope {text}" if kind == "exponent" else text
 
 
 def _claim_text(row: Row) -> str:
     head = f"control of {row['control_of']}" if row["control_of"] else row["kind"]
-    subject = " along ".join(filter(None, (row["metric"], row["along"])))
+    subject = row["metric"] + (f" along {row['along']}" if row["along"] else "")
+    subject += f" against {row['against']}," if row["against"] else ""
     lines = [f"\n\n{row['id']}  ({head})", f"  {row['says']}"]
     lines.append("  must fail: " if row["control_of"] else "  holds if: ")
     lines[-1] += f"{subject} {row['region']}".strip()

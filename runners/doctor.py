@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from ..tasks import catalog, registry
-from . import cache, provenance
+from . import cache, cleaning, provenance
 from .results import Store, StoreError
 from .rows import render
 
@@ -42,6 +43,7 @@ def examine(results: str = "results") -> list[Finding]:
         ("environment", _environment),
         ("machine", _machine),
         ("compiled programs", _compiled),
+        ("data sets", _data),
         ("components", _components),
         ("results", lambda: _results(results)),
     )
@@ -126,10 +128,43 @@ def _compiled() -> Iterator[Finding]:
         yield Finding("compiled programs", "kept by JAX itself" if own else "not kept",
                       "" if own else f"{cache.VARIABLE} is off: every call compiles again")  # fmt: skip
         return
-    size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file()) if place.is_dir() else 0
     existing = next(parent for parent in (place, *place.parents) if parent.exists())
     bad = "" if existing.is_dir() and os.access(existing, os.W_OK) else "cannot be written: every call compiles again"
-    yield Finding("compiled programs", f"{size / 2**20:.0f} MiB", bad)
+    yield Finding("compiled programs", f"{cleaning.compiled().mebibytes()} MiB", bad)
+
+
+def _data() -> Iterator[Finding]:
+    """The folder of public data sets: which are there, and whether their files are what was published."""
+    from ..tasks.datasets import files, images  # numpy, which reading task files does without
+
+    named = os.environ.get(files.VARIABLE, "")
+    if named.lower() == files.OFF:
+        yield Finding("data sets", "none", f"{files.VARIABLE} is off: runs that need a download are skipped")
+        return
+    root = files.folder()
+    place = f"the folder of {files.VARIABLE}" if named else "the user's cache folder"
+    existing = next(parent for parent in (root.absolute(), *root.absolute().parents) if parent.exists())
+    odd = [] if existing.is_dir() and os.access(existing, os.W_OK) else ["it cannot be written: nothing is downloaded"]
+    there, size = [], 0
+    for name, wanted in images.FILES.items():
+        present = [file for file in wanted if (root / name / file.name).is_file()]
+        bad = [file.name for file in present if _sha256(root / name / file.name) != file.sha256]
+        odd += [f"{name}: {', '.join(bad)} is damaged, and downloaded again when asked for"] if bad else []
+        if present and len(present) < len(wanted):
+            odd.append(f"{name}: {len(wanted) - len(present)} of {len(wanted)} files are missing")
+        there += [name] if len(present) == len(wanted) and not bad else []
+        known = {file.name for file in wanted} | {".lock"}
+        inside = [path for path in (root / name).glob("*") if path.is_file()]
+        strange = sorted(path.name for path in inside if path.name not in known)
+        odd += [f"{name}: {', '.join(strange[:3])} is not of it"] if strange else []
+        size += sum(path.stat().st_size for path in inside)
+    said = f"{', '.join(there) or 'none downloaded yet'}; {size / 2**20:.1f} MiB in {place}"
+    yield Finding("data sets", said, "; ".join(odd))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _components() -> Iterator[Finding]:
@@ -159,8 +194,13 @@ def _results(folder: str) -> Iterator[Finding]:
         return
     mine = sum(len(store.seeds(digest, code)) for digest in digests)
     every = sum(len(store.seeds(digest, other)) for digest in digests for other in store.codes(digest))
-    stale = f"and {every - mine} of other code, versions or devices: see `tangentbench clean`" if every > mine else ""
-    yield Finding("runs", f"{mine} of the current code", stale)
+    stale, left = len(cleaning.stale(store).paths), len(cleaning.temporary(store).paths)
+    others = {
+        "of other sources: `tangentbench clean --stale` removes them": stale,
+        "made with other versions, flags or devices, where they are current": every - mine - stale,
+        "files of interrupted writes: `tangentbench clean --temporary` removes them": left,
+    }
+    yield Finding("runs", f"{mine} of the current code", "; ".join(f"{n} {what}" for what, n in others.items() if n))
 
 
 def exit_code(found: list[Finding]) -> int:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from ..tasks.problem import counted
 from . import batches, tables
 from .arenas import Arena
 from .certificates import UNCERTIFIED, uncertified
@@ -49,7 +50,7 @@ def runs(found: Sequence[Run], fmt: str) -> str:
         Column("ended", lambda row: _counts(row["runs"])),
         Column("median over seeds", lambda row: _medians(row["runs"]), keep=False),
     ]
-    return tables.render(rows, columns, fmt, footer=f"{len(found)} runs in {len(rows)} cells")
+    return tables.render(rows, columns, fmt, footer=f"{counted(len(found), 'run')} in {counted(len(rows), 'cell')}")
 
 
 def dry_run(planned: Any, store: Store | None, code: str, fmt: str) -> str:

@@ -58,7 +58,7 @@ def arena_board(arena: Arena, anchor: str) -> dict[str, Any]:
         "work to target": lambda row: row.work,
         "time": lambda row: row.seconds,
     }
-    scale = _scale(arena)
+    scale, axis = _scale(arena)
     rows = []
     for row in arena.rows:
         cells = [
@@ -81,13 +81,15 @@ def arena_board(arena: Arena, anchor: str) -> dict[str, Any]:
         "goal": goal,
         "columns": [(column.title, column.right, column.title in sorts) for column in tables.ARENA_COLUMNS],
         "rows": rows,
+        "axis": axis,
         "idle": idle_arena(arena),
         "note": [line if k == 0 else provenance.without_path(line) for k, line in enumerate(note)],
     }
 
 
 def _scale(arena: Arena) -> Any:
-    """Maps scores of an arena onto the width of a strip, logarithmically where they span more than a factor of ten."""
+    """Maps scores of an arena onto the width of a strip, logarithmically where they span more than a factor of ten; and
+    the two ends in words."""
     ends = [end for row in arena.rows for end in (row.score, row.low, row.high) if end is not None]
     ends.append(arena.reference_score)
     low, high = min(ends), max(ends)
@@ -99,7 +101,7 @@ def _scale(arena: Arena) -> Any:
         x = math.log(value) if log else value
         return round(pad + (STRIP - 2 * pad) * ((x - a) / (b - a) if b > a else 0.5), 1)
 
-    return place, arena.reference_score
+    return (place, arena.reference_score), {"low": number(low), "high": number(high), "log": log}
 
 
 def _score_strip(row: Row, scale: Any) -> dict[str, Any] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import io
 import os
 import platform
@@ -13,10 +12,14 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from ..tasks import registry
+from ..tasks.plug_ins import OWN, hashes
 
 SOURCES = (
     "models/**/*.py",
@@ -44,7 +47,6 @@ NUMERICS = ("JAX_DEFAULT_MATMUL_PRECISION", "JAX_ENABLE_X64")
 COMMIT = re.compile(r"[0-9a-f]{7,64}")
 """A commit's name. Stores may come from anywhere, and git takes other words for options."""
 
-_PLUG_IN_GROUPS = tuple(f"tangentbench.{kind}" for kind in ("datasets", "models", "losses", "methods", "metrics"))
 _DEVICE_PLUG_INS = (
     "jax-cuda12-plugin",
     "jax-cuda13-plugin",
@@ -66,9 +68,9 @@ class DeviceError(RuntimeError):
 def code_digest(kind: str | None = None, root: Path | None = None) -> str:
     """16 hex digits naming the code that makes numbers.
 
-    Covers the files of `SOURCES`, the versions of `LIBRARIES`, installed plug-ins (versions and sources), the variables
-    `XLA_FLAGS` and `NUMERICS` where they are set, and the device kind, so that a stored run is reused exactly while all
-    of them stay the same.
+    Covers the files of `SOURCES`, the versions of `LIBRARIES`, the variables `XLA_FLAGS` and `NUMERICS` where they are
+    set, and the device kind, so that a stored run is reused exactly while all of them stay the same. The sources of a
+    plug-in are part of the digests of the cells that use it (`tasks.spec.Cell.digest`).
 
     Args:
         kind: the device kind; by default `device_kind()`.
@@ -77,8 +79,8 @@ def code_digest(kind: str | None = None, root: Path | None = None) -> str:
     Raises:
         DeviceError: the device kind is unknown.
     """
-    parts = [*_hashed(root or package_root(), SOURCES), *(f"{name} {_version(name)}" for name in LIBRARIES)]
-    parts += [*_plug_ins(), *(f"{name} {_version(name)}" for name in _DEVICE_PLUG_INS if _version(name))]
+    parts = [*hashes(root or package_root(), SOURCES), *(f"{name} {_version(name)}" for name in LIBRARIES)]
+    parts += [f"{name} {_version(name)}" for name in _DEVICE_PLUG_INS if _version(name)]
     parts += [f"XLA_FLAGS {flag}" for flag in _xla_flags()]
     parts += [f"{name} {os.environ[name].strip().lower()}" for name in NUMERICS if os.environ.get(name, "").strip()]
     return hashlib.sha256("\n".join([*parts, kind or device_kind()]).encode()).hexdigest()[:16]
@@ -107,16 +109,18 @@ def provenance(argv: Sequence[str], kind: str | None = None) -> dict[str, Any]:
         kind: the device kind; by default `device_kind()`.
 
     Returns:
-        JSON: `package` (see there), `versions` of `LIBRARIES`, `python`, `device`, `xla_flags`, `argv`, `plug_ins`.
+        JSON: `package` (see there), `versions` of `LIBRARIES`, `python`, `device`, `xla_flags`, `argv`, `plug_ins`, and
+        `started`, the time in UTC.
     """
     return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "package": dict(package()),
         "versions": {name: _version(name) for name in LIBRARIES},
         "python": platform.python_version(),
         "device": kind or device_kind(),
         "xla_flags": " ".join(map(without_path, os.environ.get("XLA_FLAGS", "").split())),
         "argv": [_program(argv[0]), *map(without_path, argv[1:])] if argv else [],
-        "plug_ins": sorted({f"{name} {version}" for _, name, version in _entry_points()}),
+        "plug_ins": sorted(_plug_ins()),
     }
 
 
@@ -201,46 +205,16 @@ def package() -> dict[str, Any]:
     return found
 
 
-def _hashed(root: Path, patterns: Iterable[str]) -> list[str]:
-    files = sorted({path for pattern in patterns for path in root.glob(pattern) if path.is_file()})
-    return [f"{path.relative_to(root).as_posix()} {_content_hash(path)}" for path in files]
-
-
-def _content_hash(path: Path) -> str:
-    # line ends differ between checkouts and wheels, and mean nothing
-    return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
-
-
 def _xla_flags() -> list[str]:
     """The flags of `XLA_FLAGS` in order of name, the last of a repeated one; dumps of what was compiled are none."""
     flags = {flag.split("=", 1)[0]: flag for flag in os.environ.get("XLA_FLAGS", "").split()}
     return [flag for name, flag in sorted(flags.items()) if not name.startswith("--xla_dump")]
 
 
-def _plug_ins() -> list[str]:
-    """Name, version and source hashes of every plug-in."""
-    # sources too: in an editable install the version stays while the code moves
-    parts = []
-    for module, name, version in sorted(_entry_points()):
-        parts.append(f"{name} {version}")
-        # finding a top-level module imports nothing
-        spec = importlib.util.find_spec(module.split(".")[0])
-        if spec and spec.submodule_search_locations:
-            for folder in spec.submodule_search_locations:
-                parts += _hashed(Path(folder), ("**/*.py",))
-        elif spec and spec.origin and spec.origin.endswith(".py"):
-            parts += _hashed(Path(spec.origin).parent, (Path(spec.origin).name,))
-    return parts
-
-
-def _entry_points() -> set[tuple[str, str, str]]:
-    points = importlib.metadata.entry_points()
-    return {
-        (point.module.split(".")[0], point.dist.name, point.dist.version)
-        for group in _PLUG_IN_GROUPS
-        for point in points.select(group=group)
-        if point.dist is not None and point.dist.name != "tangentbench"
-    }
+def _plug_ins() -> set[str]:
+    """Name and version of every distribution that adds components."""
+    points = (point for group in registry.GROUPS.values() for point in registry.entry_points(group))
+    return {f"{p.dist.name} {p.dist.version}" for p in points if p.dist is not None and p.dist.name != OWN}
 
 
 def _has_device_plug_in() -> bool:

@@ -72,6 +72,11 @@ class Run:
                 raise ValueError(f"got the digest {name!r}; expected up to 64 letters and digits")
 
 
+def started(run: Run) -> str:
+    """When the command that made the run began, in UTC, as text that sorts; empty where the run does not say."""
+    return str(run.provenance.get("started") or "")
+
+
 _FIELDS = tuple(f.name for f in fields(Run))
 _KINDS = {
     **dict.fromkeys(("cell", "coords", "scalars", "certificates", "seconds", "provenance"), dict),

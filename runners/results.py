@@ -25,7 +25,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from .records import NAME, SCHEMA, Cell, Lookup, Run, numeric, parse, plain, to_json
+from .records import NAME, SCHEMA, Cell, Lookup, Run, numeric, parse, plain, started, to_json
 
 if TYPE_CHECKING:
     import pandas
@@ -163,10 +163,8 @@ class Store:
         return [name for name in _folders(self.root) if NAME.fullmatch(name)]
 
     def codes(self, digest: str) -> list[str]:
-        """Code digests under which a cell has runs, newest first."""
-        folder = self.root / digest
-        names = _folders(folder)
-        return sorted(names, key=lambda name: (-modified(folder / name), name))
+        """Code digests under which a cell has runs."""
+        return _folders(self.root / digest)
 
     def seeds(self, digest: str, code: str) -> list[int]:
         """Seeds of a cell that have a folder, readable or not."""
@@ -175,7 +173,7 @@ class Store:
     def runs(self, code: str | None = None) -> Iterator[Run]:
         """Every readable run, or those of one code digest, in a fixed order."""
         for digest in self.digests():
-            for found in sorted(self.codes(digest)) if code is None else [code]:
+            for found in self.codes(digest) if code is None else [code]:
                 for seed in self.seeds(digest, found):
                     run = self.read(digest, found, seed)
                     if run is not None:
@@ -187,7 +185,7 @@ class Store:
         Args:
             digest_of: digest of a cell (`tasks.spec.digest`).
             code: the current code digest.
-            any_code: where the current code has no run, take the newest other one.
+            any_code: where the current code has no run, take the newest other one, by what the runs say (`started`).
         """
         seen: dict[tuple[str, int], Run | None] = {}
         digests: dict[int, tuple[str, Any]] = {}  # by identity; the cell is kept, so that no other takes its place
@@ -200,7 +198,7 @@ class Store:
                 run = self.read(digest, code, seed)
                 if run is None and any_code:
                     others = (self.read(digest, other, seed) for other in self.codes(digest) if other != code)
-                    run = next((other for other in others if other is not None), None)
+                    run = max((other for other in others if other is not None), key=started, default=None)
                 seen[digest, seed] = run
             run = seen[digest, seed]
             # cells of several tasks may share a digest; the board wants the row under the name it asked for
@@ -302,14 +300,6 @@ def _folders(path: Path) -> list[str]:
         return []
     except OSError as error:
         raise StoreError(f"cannot read {path}: {_why(error)}") from error
-
-
-def modified(path: Path) -> float:
-    """When a file or folder last changed, in seconds; 0 where it is not there."""
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
 
 
 def _size(path: Path) -> int | None:

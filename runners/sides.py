@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -11,8 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..tasks.spec import meaning
 from . import provenance
-from .results import Cell, Run, Store, StoreError, modified
+from .records import Cell, Run, started
+from .results import Store, StoreError
 
 
 class NoRuns(StoreError):
@@ -37,9 +39,16 @@ class Side:
     def _by_key(self) -> dict[tuple[str, int], Run]:
         return {(run.digest, run.seed): run for run in self.runs}
 
+    @cached_property
+    def _by_meaning(self) -> dict[tuple[str, int], Run]:
+        """Runs that were made with plug-ins, whose sources may have been others than now."""
+        return {(meaning(run.cell), run.seed): run for run in self.runs if run.provenance.get("plug_ins")}
+
     def lookup(self, cell: Cell, seed: int) -> Run | None:
-        """The run of a cell and seed, under the cell's own name."""
+        """The run of a cell and seed, under the cell's own name; whatever the sources of plug-ins were."""
         run = self._by_key.get((cell.digest, seed))  # pyright: ignore[reportAttributeAccessIssue]
+        if run is None and self._by_meaning:
+            run = self._by_meaning.get((meaning(vars(cell)), seed))
         return run if run is None else replace(run, task=cell.task, coords=dict(cell.coords), role=cell.role)
 
     @property
@@ -123,16 +132,31 @@ def _opened(path: str | Path) -> Store:
 
 
 def _code_of_folder(store: Store) -> str:
-    """The current code if it has runs there, else the code of the newest ones."""
-    digests = store.digests()
+    """The current code if it has runs there, else the code of the newest ones, by what the runs say."""
     current = provenance.code_digest()
-    codes = [code for digest in digests for code in store.codes(digest)]
+    codes = {code: digest for digest in store.digests() for code in store.codes(digest)}
     if not codes:
         raise StoreError(f"{store.root} has no runs")
-    if current in codes:
-        return current
-    newest = max((store.root / digest / code for digest in digests for code in store.codes(digest)[:1]), key=modified)
-    return newest.name
+    if current in codes or len(codes) == 1:
+        return current if current in codes else next(iter(codes))
+    newest = {code: max(map(started, _one_per_cell(store, code)), default="") for code in sorted(codes)}
+    last = max(newest.values())
+    found = [code for code, time in newest.items() if time == last]
+    if len(found) > 1:
+        made = sorted({_commit_of(run)[:10] for code in found for run in _first(store, code)} - {""})
+        which = f"name one, as commit:{made[0]} --results {store.root}" if made else "copy those of one to a folder"
+        raise StoreError(
+            f"{store.root} has runs of {len(found)} codes, none of them the current one, and they do not say which are "
+            f"newest; {which}" + (f" (there are {', '.join(made)})" if len(made) > 1 else "")
+        )
+    return found[0]
+
+
+def _one_per_cell(store: Store, code: str) -> Iterator[Run]:
+    for digest in store.digests():
+        runs = (store.read(digest, code, seed) for seed in store.seeds(digest, code))
+        if (run := next((run for run in runs if run is not None), None)) is not None:
+            yield run
 
 
 def _code_of_commit(store: Store, revision: str, tier: str | None) -> str:
@@ -168,7 +192,11 @@ def _first(store: Store, code: str | None) -> list[Run]:
 
 
 def _made_by(run: Run, commit: str) -> bool:
-    return str((run.provenance.get("package") or {}).get("commit") or "").startswith(commit)
+    return _commit_of(run).startswith(commit)
+
+
+def _commit_of(run: Run) -> str:
+    return str((run.provenance.get("package") or {}).get("commit") or "")
 
 
 def _pinned(run: Run, commit: str | None) -> bool:

@@ -151,6 +151,26 @@ def kendall_tau(x: Sequence[float] | Float[ndarray, " n"], y: Sequence[float] | 
     return float((signs_a * signs_b).sum() / untied) if untied else 0.0
 
 
+def spearman_rho(x: Sequence[float] | Float[ndarray, " n"], y: Sequence[float] | Float[ndarray, " n"]) -> float:
+    """Spearman's ρ of paired values: Pearson's correlation of their ranks, ties at the mean of theirs; 0 where either
+    is constant (Spearman 1904, American Journal of Psychology 15).
+
+    Raises:
+        ValueError: the lengths differ, there are fewer than two pairs, or a value is not finite.
+    """
+    a, b = _finite(x), _finite(y)
+    if a.shape != b.shape or a.size < 2:
+        raise ValueError(f"Spearman's rho needs two or more pairs; got {a.size} and {b.size} values")
+    u, v = _centred_ranks(a), _centred_ranks(b)
+    norm = np.sqrt((u @ u) * (v @ v))
+    return float(u @ v / norm) if norm else 0.0
+
+
+def _centred_ranks(values: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
+    """How many values are smaller, less how many are larger: twice the mean rank, centred; exact in floats."""
+    return np.sign(values[:, None] - values[None, :]).sum(axis=1)
+
+
 def loglog_slope(x: Sequence[float] | Float[ndarray, " n"], y: Sequence[float] | Float[ndarray, " n"]) -> float:
     """Least-squares slope of log y on log x: the exponent p of y ∝ x^p.
 

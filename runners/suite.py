@@ -6,11 +6,12 @@ that its tuning chose. No jax here: the worker has it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..tasks import load
+from ..tasks import load, plug_ins
 from ..tasks.spec import Cell
 from . import arenas as boards
 from . import provenance, schedule
@@ -39,6 +40,7 @@ class Plan:
 
 def plan(tasks: Iterable[load.Task], tier: str, *, seeds: int | None = None, base_seed: int = 0) -> Plan:
     """The cells of some tasks; ``seeds`` replaces the number of seeds that each task declares."""
+    plug_ins.distribution.cache_clear()  # a session may have edited one since
     tasks = tuple(tasks)
     cells = {task.id: tuple(load.cells(task, seeds=seeds, base_seed=base_seed)) for task in tasks}
     return Plan(tasks, cells, tier, seeds, base_seed)
@@ -46,14 +48,15 @@ def plan(tasks: Iterable[load.Task], tier: str, *, seeds: int | None = None, bas
 
 def second_wave(planned: Plan, runs: Lookup) -> list[Cell]:
     """The scoring cell of every method whose tuning is complete."""
-    cells = []
-    for task in planned.tasks:
-        if task.leaderboard is None:
-            continue
-        for choice in boards.choose(task, planned.cells[task.id], runs).values():
-            if choice.state == "chosen" and choice.point is not None:
-                cells.append(_score_cell(planned)(task, choice.method, choice.point))
-    return cells
+    return [cell for task in planned.tasks for cell in _scored(planned, task, runs)]
+
+
+def _scored(planned: Plan, task: load.Task, runs: Lookup) -> list[Cell]:
+    if task.leaderboard is None:
+        return []
+    choices = boards.choose(task, planned.cells[task.id], runs).values()
+    score = _score_cell(planned)
+    return [score(task, c.method, c.point) for c in choices if c.state == "chosen" and c.point is not None]
 
 
 def lookup(store: Store, code: str, *, any_code: bool = False) -> Lookup:
@@ -70,10 +73,11 @@ def run_missing(
     jobs: int | None = None,
     fresh: bool = False,
     notify: Notify = lambda event: None,
+    crew: schedule.Crew | None = None,
 ) -> int:
-    """Runs what the store lacks, both waves, and returns how many runs were computed."""
+    """Runs what the store lacks, both waves, and returns how many runs were computed; ``crew``: by its workers."""
     options = {"code": code, "tier": planned.tier, "argv": argv, "jobs": jobs, "fresh": fresh, "notify": notify}
-    with schedule.Crew() as crew:
+    with contextlib.nullcontext(crew) if crew is not None else schedule.Crew() as crew:
         done = schedule.execute(planned.first_wave, store, crew=crew, title=_first_title(planned), **options)
         scores = second_wave(planned, lookup(store, code))
         if scores:
@@ -99,7 +103,11 @@ def arenas(planned: Plan, runs: Lookup, code: str | None = None) -> list[Arena]:
 
 def verdicts(planned: Plan, runs: Lookup, code: str | None = None) -> list[Verdict]:
     """The verdict of every claim and control."""
-    return [v for task in planned.tasks for v in judge.evaluate(task, planned.cells[task.id], runs, code=code)]
+    found = []
+    for task in planned.tasks:
+        scored = _scored(planned, task, runs) if task.claims else []
+        found += judge.evaluate(task, [*planned.cells[task.id], *scored], runs, code=code)
+    return found
 
 
 def open_store(results: str | Path) -> tuple[Store, str]:

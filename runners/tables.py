@@ -13,9 +13,11 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 
+from ..tasks.claim_options import LEAST_SEEDS
 from .arenas import Arena, Row
 from .papers import heading
 from .text_table import Head, layout, measure, styled, wrapped
@@ -32,7 +34,9 @@ COLOURS = {
     "undecided": "yellow",
     "not run": "dim",
 }
-QUANTITIES = {"exponent": "slope", "monotone": "tau", "outcome": "share", "boundary": "boundary"}
+QUANTITIES = {
+    "exponent": "slope", "monotone": "tau", "outcome": "share", "boundary": "boundary", "rank_correlation": "rho",
+}  # fmt: skip
 
 Record = Mapping[str, Any]
 
@@ -107,7 +111,7 @@ def leaderboard_table(
 def claims_table(
     verdicts: Sequence[Verdict], fmt: str = "table", *, width: int | None = None, colour: bool | None = None
 ) -> str:
-    """The claims of every paper under its title, and how many of them hold."""
+    """The claims of every paper under its title, and how many of them hold: of each paper, if there are several."""
     if fmt == "json":
         document = {"claims": [record(v) for v in verdicts], "counts": verdict_counts(verdicts)}
         return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
@@ -116,16 +120,35 @@ def claims_table(
     # claims without a paper last
     ordered = sorted(verdicts, key=lambda v: (not v.paper, v.paper))
     groups = [Group(heading(paper), list(rows)) for paper, rows in groupby(ordered, key=lambda v: v.paper)]
-    return _readable(groups, CLAIM_COLUMNS, fmt, width, colour) + "\n\n" + summary(verdicts)
+    by_paper = _readable([Group("", groups)], PAPER_COLUMNS, fmt, width, colour) if len(groups) > 1 else ""
+    return "\n\n".join(
+        filter(None, [_readable(groups, CLAIM_COLUMNS, fmt, width, colour), by_paper, summary(verdicts)])
+    )
 
 
 def summary(verdicts: Iterable[Verdict]) -> str:
     """`41 holds, 3 undecided, 0 fails; 12/12 controls rejected`, and how many of both were not run, if any."""
-    counts = verdict_counts(verdicts)
-    controls = counts["rejected"] + counts["not rejected"]
+    verdicts = list(verdicts)
+    counts, few = verdict_counts(verdicts), sum(map(_says_nothing, verdicts))
+    controls = counts["rejected"] + counts["not rejected"] - few
     head = f"{counts['holds']} holds, {counts['undecided']} undecided, {counts['fails']} fails"
     waiting = f"; {counts['not run']} not run" if counts["not run"] else ""
-    return f"{head}; {counts['rejected']}/{controls} controls rejected{waiting}"
+    few_seeds = f", {few} with too few seeds" if few else ""
+    return f"{head}; {counts['rejected']}/{controls} controls rejected{few_seeds}{waiting}"
+
+
+def _count(word: str, group: Group) -> str:
+    """How many verdicts of a group are this; nothing where none is `not run`."""
+    return str(sum(v.verdict == word for v in group.rows) or ("" if word == "not run" else 0))
+
+
+def _word(verdict: Verdict) -> str:
+    return "too few seeds" if _says_nothing(verdict) else verdict.verdict
+
+
+def _says_nothing(verdict: Verdict) -> bool:
+    """Whether a control is not rejected for want of seeds, which is no evidence (`verdicts.exit_code`)."""
+    return verdict.verdict == "not rejected" and verdict.value is None and verdict.finished < LEAST_SEEDS
 
 
 def _arena_title(arena: Arena) -> str:
@@ -236,11 +259,21 @@ def _used(verdict: Verdict) -> str:
 
 CLAIM_COLUMNS = (
     Column("claim", _claim, keep=False, least=28),
-    Column("verdict", lambda v: v.verdict, keep=False, least=0, style=lambda v: COLOURS[v.verdict]),
+    Column("verdict", lambda v: _word(v), keep=False, least=0, style=lambda v: COLOURS.get(_word(v), "")),
     Column("measured", measured, keep=False, least=0),
     Column("expected", lambda v: v.region, keep=False, least=13),
     Column("seeds", _used, right=True),
 )
+
+
+PAPER_COLUMNS = (
+    Column("paper", lambda group: group.title, keep=False),
+    Column("claims", lambda group: str(sum(not v.control for v in group.rows)), right=True),
+    *(Column(word, partial(_count, word), right=True) for word in ("holds", "fails", "undecided")),
+    Column("controls", lambda group: str(sum(v.control for v in group.rows)), right=True),
+    *(Column(word, partial(_count, word), right=True) for word in ("rejected", "not run")),
+)
+"""Of a group: the claims of one paper."""
 
 
 def flat(arena: Arena, row: Row) -> dict[str, Any]:

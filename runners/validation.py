@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from ..tasks import catalog, notes
 from ..tasks.problem import Problem
@@ -14,18 +16,23 @@ from .known_valid import Known
 from .rows import render
 
 
-def validate(paths: Iterable[str] = (), fmt: str = "table") -> int:
+def validate(
+    paths: Iterable[str] = (), fmt: str = "table", run: Callable[[Sequence[str]], Sequence[Any]] | None = None
+) -> int:
     """Check task files, folders of them, or the whole suite; print every mistake with file, line and column.
 
-    Valid files that are asked for also get notes: claims without a control. A note is no mistake.
+    Valid files that are asked for also get notes: claims without a control. A note is no mistake. This is static and
+    runs nothing, unless there is ``run``.
 
     Args:
         paths: YAML files, folders or task ids; the whole suite without any.
         fmt: ``json`` prints one document on stdout; ``csv`` and ``markdown`` one line per mistake; ``table`` prints
             mistakes as ``file:line:col: message`` on stderr, and notes on stdout.
+        run: tries valid tasks, and gives a `trials.Trial` for each; only called if all files are valid. Its rows are
+            printed, too; as ``csv`` and ``markdown`` instead of mistakes, of which there are none.
 
     Returns:
-        0 if all files are valid, 1 if not, 4 if there is no file.
+        0 if all files are valid, 1 if not, 4 if there is no file; else the worst exit code of the trials.
     """
     paths = list(paths)
     names = _files(paths)
@@ -34,18 +41,24 @@ def validate(paths: Iterable[str] = (), fmt: str = "table") -> int:
     found = [problem for _, problem in problems]
     rows = [problem.plain() for problem in found]
     noted = _notes([name for name in names if name not in {bad for bad, _ in problems}]) if paths else []
+    trials = run(names) if run is not None and names and not problems else ()
+    tried = [*chain.from_iterable(trial.rows for trial in trials)]
     if fmt == "json":
         document = {"files": len(names), "valid": valid, "problems": rows, "notes": [note.plain() for note in noted]}
+        document |= {"runs": tried} if run is not None else {}
         print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
     elif fmt in ("csv", "markdown"):
-        print(render(rows, fmt, columns=tuple(Problem.__dataclass_fields__)))
+        print(render(tried, fmt) if tried else render(rows, fmt, columns=tuple(Problem.__dataclass_fields__)))
     else:
         for problem in found:
             print(problem, file=sys.stderr)
         for note in noted:
             print(note)
         print(f"{valid} of {len(names)} task files are valid" if names else "no task file there")
-    return 1 if problems else 0 if names else 4
+        if tried:
+            print(f"\n{render(tried, fmt)}")
+    codes = {trial.exit_code for trial in trials}
+    return 1 if problems else next((code for code in (2, 3) if code in codes), 0) if names else 4
 
 
 def _problems(names: Sequence[str]) -> list[tuple[str, Problem]]:

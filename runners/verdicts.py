@@ -14,11 +14,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..tasks import registry
 from ..tasks.claim_options import LEAST_SEEDS
+from ..tasks.problem import counted
 from . import statistics
 from .certificates import uncertified_rate
 from .claim_data import Data, Sample
@@ -37,8 +38,8 @@ class Verdict:
     number is finite. `detectable`: how far outside the region the truth would have to lie for as many seeds to say
     `fails` in four cases of five (a factor on the log scale); what is nearer may have been missed. `region`: the
     accepted values in words and, for the control of an exponent, what rejects it. `seeds`: how many gave a value.
-    `missing`: the seeds left out, with reasons. `finished`: seeds whose runs all ended well, with or without a value.
-    `stale`: how many of the runs used were made by other code than the current one.
+    `missing`: the seeds and methods left out, with reasons. `finished`: seeds whose runs all ended well, with a value
+    or without. `stale`: how many of the runs used were made by other code than the current one.
     """
 
     task: str
@@ -69,12 +70,16 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A sample with its interval, region and scale (`linear`, or `log` where the interval was made of logarithms)."""
+    """A sample with its interval, region and scale (`linear`, or `log` where the interval was made of logarithms).
+
+    `note`: what else the reader must know of it, such as methods that were left out.
+    """
 
     sample: Sample
     interval: Interval | None
     region: Region
     scale: str = "linear"
+    note: str = ""
 
 
 Evaluator = Callable[[Mapping[str, Any], Data], Measurement]
@@ -151,12 +156,38 @@ def boundary(options: Mapping[str, Any], data: Data) -> Measurement:
     return _by_t(sample, region_of(options))
 
 
+def rank_correlation(options: Mapping[str, Any], data: Data) -> Measurement:
+    """Spearman's ρ between two metrics over the methods of an arena at their tuned rates, per scoring seed.
+
+    Methods are a fixed population: one without a stable rate, or that diverged or gave no value on any seed, is left
+    out of all of them and named.
+
+    Raises:
+        ValueError: fewer methods are left than the claim asks for.
+    """
+    metrics, least = (options["metric"], options["against"]), options["methods_at_least"]
+    methods = data.methods(*metrics)
+    if methods.pending:
+        return Measurement(Sample({}, methods.pending), None, region_of(options))
+    note = f"without {', '.join(f'{name} ({why})' for name, why in methods.left_out.items())}"
+    note = note if methods.left_out else ""
+    if len(methods.complete) < least:
+        got = counted(len(methods.complete), "method")
+        raise ValueError(f"needs {least} methods with both values, got {got}" + (f", {note}" if note else ""))
+    cells = list(methods.complete.values())
+    sample = data.estimate_of(
+        [(cell, metric) for metric in metrics for cell in cells],
+        lambda values: statistics.spearman_rho(values[: len(cells)], values[len(cells) :]),
+    )
+    return replace(_by_t(sample, region_of(options)), note=note)
+
+
 def evaluate(task: Any, cells: Iterable[Cell], runs: Lookup, *, code: str | None = None) -> list[Verdict]:
     """The verdict of every claim and control of a task.
 
     Args:
         task: a `tasks.load.Task`.
-        cells: its resolved cells (`tasks.load.cells`).
+        cells: its resolved cells (`tasks.load.cells`); of an arena also its scoring cells.
         runs: looks a run up (`Store.lookup`).
         code: the current code digest; runs of any other count as stale.
 
@@ -164,7 +195,8 @@ def evaluate(task: Any, cells: Iterable[Cell], runs: Lookup, *, code: str | None
         One verdict per claim, in the order of the file.
     """
     claims = {claim["id"]: claim for claim in map(_plain, task.claims)}
-    ordinary = [cell for cell in cells if cell.role == "claim"]
+    of_claims = ("claim",) if task.leaderboard is None else ("tune", "score")
+    ordinary = [cell for cell in cells if cell.role in of_claims]
     return [_verdict(task, claim, claims, ordinary, runs, code) for claim in claims.values()]
 
 
@@ -236,7 +268,7 @@ def _verdict(
         scale=scale,
         detectable=_detectable(kind, interval, region, scale, len(sample.estimates)) if interval else None,
         seeds=len(sample.estimates),
-        missing=_left_out_text(sample),
+        missing="; ".join(filter(None, (_left_out_text(sample), measured.note if measured else ""))),
         reason=reason,
         tier=getattr(task, "tier", "") or "",
         metric=options.get("metric") or ("boundary" if kind == "boundary" else ""),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from . import registry
+from .claim_options import RankCorrelation
 from .document import Node
-from .problem import did_you_mean
+from .problem import counted, did_you_mean
 from .report import Report
 from .spec import Leaderboard
 
@@ -15,7 +16,6 @@ def check_arena(merged: Node, board: Leaderboard | None, report: Report) -> None
         "method": "every registered method competes in an arena",
         "sweep": "an arena is one cell per method",
         "bisect": "an arena searches no boundary",
-        "claims": "an arena ranks methods; its cells belong to no claim",
     }
     for key, reason in reasons.items():
         if merged.get(key) is not None:
@@ -29,6 +29,42 @@ def check_arena(merged: Node, board: Leaderboard | None, report: Report) -> None
     if board is not None and reference is not None and board.reference.method not in known:
         what = f"unknown method '{board.reference.method}'"
         report.add(reference, what, did_you_mean(board.reference.method, known))
+
+
+OF_METHODS = "rank_correlation"
+"""The kind of claim that is about the methods of an arena; no other is."""
+
+
+def check_claims(items: Node | None, arena: bool, methods: int | None, report: Report) -> None:
+    """Claims about methods stand in arenas, and all others elsewhere.
+
+    Args:
+        items: the list of claims.
+        arena: whether the task opens an arena.
+        methods: how many compete; ``None`` where that does not matter, as in a smoke run.
+        report: collects the problems.
+    """
+    for item in items.value if items is not None and isinstance(items.value, list) else ():
+        kinds = [key for key in item.value if key in registry.table("claim")] if isinstance(item.value, dict) else []
+        for kind in kinds:
+            place = item.place((kind,), key=True)
+            if arena and kind != OF_METHODS:
+                what = f"'{kind}' is about cells, and those of an arena belong to its methods"
+                report.add(place, what, f"write a {OF_METHODS}, or remove `leaderboard`")
+            elif not arena and kind == OF_METHODS:
+                report.add(
+                    place, f"a {OF_METHODS} is about the methods of an arena", "add `leaderboard: …` to the task"
+                )
+            elif kind == OF_METHODS and methods is not None:
+                _enough_methods(item.value[kind][1], methods, report)
+
+
+def _enough_methods(body: Node, methods: int, report: Report) -> None:
+    given = body.get("methods_at_least") if isinstance(body.value, dict) else None
+    least = given.value if given is not None else RankCorrelation.model_fields["methods_at_least"].default
+    if isinstance(least, int) and methods < least:
+        hint = "let more methods compete, or lower methods_at_least"
+        report.add(given or body, f"{counted(methods, 'method')} compete; at least {least} are needed", hint)
 
 
 def check_board(merged: Node, board: Leaderboard, labels: dict[str, str], report: Report) -> None:

@@ -25,7 +25,9 @@ def _roots() -> tuple[tuple[str, Path], ...]:
             found = None
         folders = list(found.submodule_search_locations or ()) if found else []
         if not folders:
-            raise registry.PluginError(f"entry point tangentbench.tasks:{point.name}: no package '{point.value}'")
+            name = point.dist.name if point.dist else ""
+            what = f"{name}: entry point tangentbench.tasks:{point.name}: no package '{point.value}'"
+            raise registry.PluginError(what, name)
         roots.append((f"{point.name}/", Path(folders[0])))
     return tuple(roots)
 
@@ -66,8 +68,18 @@ def matching(pattern: str, known: dict[str, Path]) -> list[str]:
         return [pattern]
     family = [name for name in known if name.startswith(pattern.rstrip("/") + "/")]
     if not family:
-        raise UnknownName("task", pattern, known)
+        raise unknown(pattern, known)
     return family
+
+
+def unknown(name: str, known: dict[str, Path]) -> UnknownName:
+    """No task is called that: what may be meant instead is a family's task, or a file that lies here."""
+    error = UnknownName("task", name, known)
+    if family := [other for other in known if other.startswith(name.rstrip("/") + "/")]:
+        error.suggestion = f"it is a family: {', '.join(family)}"
+    elif os.path.isfile(f"{name}.yaml"):
+        error.suggestion = f"for the file here, write {name}.yaml"
+    return error
 
 
 def id_of(name: str, known: dict[str, Path]) -> str:

@@ -101,3 +101,22 @@ class Boundary(Region):
 
     metric: str = "boundary"
     """Label under which the boundary is stored."""
+
+
+class RankCorrelation(Region):
+    """Spearman's rho between two metrics over the methods of an arena, at their tuned rates, per scoring seed."""
+
+    such_as: ClassVar[str] = "at_most: -0.5"
+
+    metric: str
+    """Label of the metric."""
+    against: str
+    """Label of the metric that it is ranked against."""
+    methods_at_least: Annotated[int, Field(ge=4, le=1000)] = 10
+    """Fewest methods; those that diverged or gave no value on a seed are named and left out."""
+
+    @model_validator(mode="after")
+    def _two_metrics(self) -> RankCorrelation:
+        if self.metric == self.against:
+            raise refuse(f"'{self.metric}' is ranked against itself", "against", "name another metric")
+        return self

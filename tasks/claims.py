@@ -199,7 +199,9 @@ def _claim(item: Node, named: Mapping[str, Node], reader: _Reader) -> Claim | No
         report.add(pair or item.get("where") or item, what, "change one factor: repeat the claim's `where`")
     if control is not None and metric is None and same:
         what = f"the control selects the same cells as '{control.value}', the claim it controls"
-        report.add(pair or item.get("where") or item, what, "change one factor in `where`")
+        own = {"rank_correlation": "give it another `metric`", "contrast": "give it a `between` of two other cells"}
+        hint = own.get(kind, "change one factor in `where`")
+        report.add(pair or item.get("where") or item, what, hint)
     options = _options(kind, body, report)
     where = reader.place(item.get("where"))
     if options is None or where is None or (claim is None and pair is not None):
@@ -249,6 +251,11 @@ def _own_metric(item: Node, kind: str, body: Node, reader: _Reader) -> Node | No
     own = body.get("metric")
     labels = reader.labels or {}
     if own is None or not {own.value, metric.value} <= labels.keys():
+        return metric
+    against = body.get("against")
+    if against is not None and against.value == metric.value:
+        what = f"'{metric.value}' is what the claim ranks its metric against"
+        reader.report.add(metric, what, "name another metric")
         return metric
     if own.value == metric.value:
         what = f"'{metric.value}' is the metric of the claim it controls"
@@ -302,6 +309,7 @@ def _check(
     """
     at = control or body
     reader.metric(body.get("metric"))
+    reader.metric(body.get("against"))
     along = body.get("along")
     if along is not None:
         reader.per_value(at, along, where, least=3 if kind == "exponent" else 2)
@@ -309,7 +317,7 @@ def _check(
         return None if pair is None else _sides(pair, where, reader, control)
     elif kind == "boundary" and not reader.bisects:
         reader.report.add(body, "a boundary claim needs a search", "add `bisect: …` to the task")
-    else:
+    elif kind != "rank_correlation":  # that is about methods
         reader.one_cell(at, where)
     return None
 
@@ -325,6 +333,13 @@ def _sides(
         both = where.keys() & side.keys()
         if both:
             axis = next(axis for axis in side if axis in both)
+            here = control.get("where") if control is not None else None
+            if here is not None:  # the pair is the claim's
+                what = f"'{axis}' is what the two cells of the claim that it controls differ in"
+                reader.places.add(
+                    here.place((axis,), key=True), what, "give the control a `between` of its own instead"
+                )
+                return None
             reader.places.add(node.place((axis,), key=True), f"'{axis}' is in `where` too", "give it in one place")
             return None
         if not reader.one_cell(control or node, {**where, **side}, f"the {('first', 'second')[index]} side"):

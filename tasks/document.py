@@ -22,6 +22,7 @@ from .yaml_errors import in_words
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
 MAX_NODES = 50_000  # after alias expansion
+MAX_KEYS = 1000  # of one mapping
 
 Scalar = str | int | float | bool | None
 Keys = tuple[str | int, ...]
@@ -48,11 +49,11 @@ class Node:
 
     def plain(self) -> Any:
         """The value as plain Python data."""
-        if isinstance(self.value, dict):
-            return {k: n.plain() for k, (_, n) in self.value.items()}
-        if isinstance(self.value, list):
-            return [n.plain() for n in self.value]
-        return self.value
+        value = self.value
+        kind = type(value)  # called for each node of each cell: `isinstance` would cost twice the time
+        if kind is dict:
+            return {k: n.plain() for k, (_, n) in value.items()}
+        return [n.plain() for n in value] if kind is list else value
 
     def get(self, key: str | int) -> Node | None:
         """The child at a key or an index; ``None`` where there is none."""
@@ -205,7 +206,7 @@ class _Composer:
                     self._fatal(_mark(event), "a second document starts here", "one task per file")
                 root = self._node(next(events), events, 1)[0]
         if root is None:
-            self._fatal(Mark(1, 1), "the file is empty", "start from the example in README.md")
+            self._fatal(Mark(1, 1), "the file is empty", "`tangentbench new task NAME` writes one to start from")
         return root
 
     def _node(self, event: Any, events: Iterator[Any], depth: int) -> tuple[Node, int]:
@@ -270,6 +271,8 @@ class _Composer:
                 self._note(key.mark, f"duplicate key '{name}'", f"first given at line {first.line}")
             else:
                 entries[name] = (key.mark, value)
+            if len(entries) > MAX_KEYS:
+                self._fatal(mark, f"a mapping of more than {MAX_KEYS} keys")
         return Node(entries, mark), size
 
     def _scalar(self, event: Any, mark: Mark) -> Node:

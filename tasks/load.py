@@ -13,7 +13,7 @@ from typing import Any
 
 from . import arena_rules, registry, sweep
 from . import claims as claim_reader
-from .catalog import catalog, id_of, is_path, matching, suite
+from .catalog import catalog, id_of, is_path, matching, suite, unknown
 from .catalog import shown as shown_path
 from .cells import Draft, SeedError, build, seeds_of, tune_seeds
 from .claim_options import LEAST_SEEDS
@@ -126,10 +126,7 @@ def _found(path_or_id: str | Path, known: dict[str, Path]) -> tuple[str | Path, 
     if isinstance(path_or_id, Path):
         return name, name, path_or_id.stem
     if name not in known:
-        error = UnknownName("task", name, known)
-        if family := [other for other in known if other.startswith(name.rstrip("/") + "/")]:
-            error.suggestion = f"it is a family: {', '.join(family)}"
-        raise error
+        raise unknown(name, known)
     return known[name], shown_path(known[name]), name
 
 
@@ -235,6 +232,8 @@ def _at_tier(merged: Node, root: Node, name: str, tier: str, resolver: Resolver)
     # a broken sweep is one mistake: what claims say of its values is checked when it is mended
     cells_known = not any(report.at(node) for node in (swept, first.get("bisect")) if node is not None)
     claims = claim_reader.read(merged.get("claims"), report, coords if cells_known else None, known, bisects)
+    competing = len({draft.coords["method"] for draft in drafts}) if arena is not None and tier != "smoke" else None
+    arena_rules.check_claims(merged.get("claims"), arena is not None, competing, report)
     if spec is not None and claims and tier != "smoke":
         _enough_seeds(merged, spec, report)
     if board is not None and usable:

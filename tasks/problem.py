@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 LEAST_PART = 4  # characters from which a word is looked for within others
+MOST = 800  # characters of a message: what it quotes from a file may be the file
 
 
 @dataclass(frozen=True, order=True)
@@ -18,6 +19,11 @@ class Problem:
     col: int
     message: str
     suggestion: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("message", "suggestion"):
+            if len(text := getattr(self, name)) > MOST:
+                object.__setattr__(self, name, f"{text[: MOST * 3 // 4]} … {text[-MOST // 4 :]}")
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.col}" if self.line else self.file

@@ -43,12 +43,19 @@ class UnknownName(LookupError):
 
 
 class PluginError(Exception):
-    """An installed plug-in cannot be used; the message names its distribution and what to change."""
+    """An installed plug-in cannot be used; the message names its distribution, what to change, and how to go on."""
+
+    def __init__(self, message: str, origin: str = ""):
+        super().__init__(message + (f"; mend it or, to go on without it, `pip uninstall {origin}`" if origin else ""))
+
+
+def _camel(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
 
 
 def _dataset(name: str, summary: str, source: str) -> Entry:
-    options = "".join(part.capitalize() for part in name.split("_")) + "Options"
-    return Entry("dataset", name, summary, source, f"{_TASKS}.datasets:{name}", f"{_TASKS}.dataset_options:{options}")
+    options = f"{_TASKS}.dataset_options:{_camel(name)}Options"
+    return Entry("dataset", name, summary, source, f"{_TASKS}.datasets:{name}", options)
 
 
 def _loss(name: str, summary: str, source: str) -> Entry:
@@ -56,7 +63,7 @@ def _loss(name: str, summary: str, source: str) -> Entry:
 
 
 def _claim(name: str, summary: str, source: str) -> Entry:
-    options = "OutcomeShare" if name == "outcome" else name.capitalize()
+    options = "OutcomeShare" if name == "outcome" else _camel(name)
     build = f"tangentbench.runners.verdicts:{name}"
     return Entry("claim", name, summary, source, build, f"{_TASKS}.claim_options:{options}")
 
@@ -124,6 +131,11 @@ CLAIMS = _by_name(
     _claim("contrast", "A metric differs between two cells by enough", "paired by seed, Student t interval"),
     _claim("outcome", "Enough seeds end in one of the named outcomes", "Clopper & Pearson 1934"),
     _claim("boundary", "A phase boundary lies in a band", "bisection per seed, Student t interval"),
+    _claim(
+        "rank_correlation",
+        "Two metrics rise and fall together over the methods of an arena",
+        "Spearman's rho per seed",
+    ),
 )
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -199,16 +211,19 @@ def entry_points(group: str) -> list[Any]:
 def _plugin(kind: str, point: Any) -> Entry:
     """The entry that an entry point names, checked: kind, name, and what its kind must declare."""
     origin = point.dist.name if point.dist else "a plug-in"
+    installed = point.dist.name if point.dist else ""
     where = f"{origin}: entry point {point.group}:{point.name}"
     try:
         entry = point.load()
     except Exception as error:  # a plug-in may fail in any way; the user needs to know which one it was
-        raise PluginError(f"{where} cannot be imported: {type(error).__name__}: {error}") from error
+        raise PluginError(f"{where} cannot be imported: {type(error).__name__}: {error}", installed) from error
     wanted = {"method": MethodEntry, "metric": MetricEntry}.get(kind, Entry)
     if not isinstance(entry, wanted) or entry.kind != kind:
-        raise PluginError(f"{where} must be a {wanted.__name__} with kind='{kind}', got {entry!r:.80}")
+        raise PluginError(f"{where} must be a {wanted.__name__} with kind='{kind}', got {entry!r:.80}", installed)
     if entry.name != point.name:
-        raise PluginError(f"{where} has name '{entry.name}': use the same name for both")
+        raise PluginError(f"{where} has name '{entry.name}': use the same name for both", installed)
     if isinstance(entry, MethodEntry) and len(entry.grid) != METHOD_GRID_POINTS:
-        raise PluginError(f"{where} has {len(entry.grid)} grid points: every method has {METHOD_GRID_POINTS}")
+        raise PluginError(
+            f"{where} has {len(entry.grid)} grid points: every method has {METHOD_GRID_POINTS}", installed
+        )
     return dataclasses.replace(entry, origin=origin)

@@ -38,6 +38,10 @@ BOUNDS = {
 }
 
 
+MOST = 200
+"""Problems of a file that are collected: whoever has more mends these first."""
+
+
 @dataclass
 class Report:
     """Collects the problems of one file. ``single``: only those of single values, not those between several."""
@@ -45,11 +49,21 @@ class Report:
     file: str
     problems: list[Problem] = field(default_factory=list)
     single: bool = False
+    _different: set[Problem] = field(default_factory=set)
 
     def add(self, place: Place | None, message: str, suggestion: str = "") -> None:
-        """Note a problem at a node or mark; ``None`` is the file as a whole."""
+        """Note a problem at a node or mark; ``None`` is the file as a whole.
+
+        Raises:
+            TaskFileError: it is one of `MOST`; nothing more is looked for.
+        """
         mark = place.mark if isinstance(place, Node) else place or Mark(0, 0)
-        self.problems.append(Problem(self.file, mark.line, mark.col, message, suggestion))
+        problem = Problem(self.file, mark.line, mark.col, message, suggestion)
+        self.problems.append(problem)
+        self._different.add(problem)
+        if len(self._different) >= MOST:
+            more = Problem(self.file, mark.line, mark.col, f"{MOST} mistakes are told; others are not looked for")
+            raise TaskFileError([*self.problems, more])
 
     def model(self, schema: type[Model], node: Node, also: Sequence[str] = ()) -> Model | None:
         """The node as an instance of ``schema``; ``None`` after noting everything that is wrong with it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -237,18 +238,29 @@ class Cell(BaseModel):
 
     @property
     def digest(self) -> str:
-        """24 hexadecimal digits of what a run of this cell means; the order of keys and of metrics means nothing."""
+        """24 hexadecimal digits of what a run of this cell means; the order of keys and of metrics means nothing.
+
+        A plug-in's component means what its sources say, so that an edit makes runs of the cells that use it count no
+        more, and of no other.
+        """
         import hashlib  # 10 ms that reading tasks does not need
 
-        meaning = {name: getattr(self, name) for name in MEANING}
-        meaning["metrics"] = sorted(self.metrics, key=lambda metric: metric["label"])
-        text = json.dumps([SCHEMA, meaning], sort_keys=True, separators=(",", ":"), allow_nan=False)
+        from . import plug_ins
+
+        text = "\n".join([meaning(vars(self)), *plug_ins.sources(self)])
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 MEANING = (
     "version", "stream", "dataset", "model", "loss", "method", "stop", "record", "precision", "metrics", "bisect",
 )  # fmt: skip
+
+
+def meaning(cell: Mapping[str, Any]) -> str:
+    """The fields of a cell that say what its runs mean, as JSON in a fixed order."""
+    fields = {name: cell[name] for name in MEANING}
+    fields["metrics"] = sorted(cell["metrics"], key=lambda metric: metric["label"])
+    return json.dumps([SCHEMA, fields], sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(cell: Cell) -> str:

@@ -122,13 +122,17 @@ def _axis(name: str, mark: Mark, node: Node, report: Report, *, again: bool = Fa
         what = f"axis '{name}': expected a list of values, or a linear or log range, got {describe(node)}"
         report.add(node, what, hint)
         return []
+    if len(node.value) > MAX_CELLS:
+        report.add(node, f"axis '{name}' has {len(node.value)} values; at most {MAX_CELLS} are allowed")
+        return []
     settings = [s for item in node.value if (s := _setting(name, mark, item, report)) is not None]
-    seen: list[Any] = []
-    for setting in settings if not again else ():
-        if any(setting.coord == other and type(setting.coord) is type(other) for other in seen):
+    if again:
+        return settings
+    seen: dict[tuple[type, Any], Setting] = {}
+    for setting in settings:
+        if seen.setdefault((type(setting.coord), setting.coord), setting) is not setting:
             report.add(setting.value, f"axis '{name}' has {setting.coord!r} twice")
-        seen.append(setting.coord)
-    return settings
+    return list(seen.values())
 
 
 def _path_hint(name: str, head: str) -> str:

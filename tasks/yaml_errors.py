@@ -37,7 +37,11 @@ def in_words(error: Any, text: str) -> tuple[int, int, str, str]:
     if "simple key" in reason and start is not None:
         mark = start  # the problem is noticed at the next line
     line, col = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-    before, character = _around(text, line, col)
+    lines = text.split("\n")
+    if line > len(lines):  # PyYAML sees an end that no editor shows
+        line, col = len(lines), len(lines[-1]) + 1
+    found = lines[line - 1]
+    before, character = found[: col - 1], found[col - 1 : col]
     message, hint = _words(reason, before, character)
     opened = f"at line {start.line + 1}, column {start.column + 1}" if start else "above"
     return line, col, f"not valid YAML: {message.replace('{opened}', opened)}", hint
@@ -55,10 +59,3 @@ def _words(reason: str, before: str, character: str) -> tuple[str, str]:
         if re.search(pattern, reason):
             return message.replace("{character}", repr(character)), hint
     return reason, ""
-
-
-def _around(text: str, line: int, col: int) -> tuple[str, str]:
-    """What stands before a place in its line, and the character there."""
-    lines = text.split("\n")
-    found = lines[line - 1] if line <= len(lines) else ""
-    return found[: col - 1], found[col - 1 : col]

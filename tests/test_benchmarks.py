@@ -1,14 +1,16 @@
 """What asv is given: a wrong number, a stale one or a missing one never passes for a measurement."""
 
+import json
 import math
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas
 import pytest
 
-from benchmarks import kernels, planted, science
+from benchmarks import clock, kernels, planted, science
 
 SUITE = science.SUITE
 TRACK = science.Track("f/t", "t.yaml", "test_loss", "test_loss", {"model.width": 64}, "v")
@@ -144,6 +146,30 @@ def test_kernels_say_which_of_their_numbers_are_exact():
     assert exact == {f"track_{of}" for of in ("operations", "bytes_accessed", "temporary_bytes", "instructions")}
     assert set(methods) - exact == {"time_kernel", "peakmem_kernel", "track_compile"}
     assert all(methods[name].unit for name in exact) and kernels._Kernel.version
+
+
+class Late:
+    """What a call returns before it is there."""
+
+    def block_until_ready(self):
+        time.sleep(0.05)
+        return self
+
+
+def test_the_harness_waits_for_what_it_times():
+    kernel = kernels._Kernel()
+    kernel.compiled, kernel.params, kernel.x = (lambda *_: Late()), None, None
+    for way in (clock.timed(Late), clock.timed(kernel.time_kernel)):
+        assert way() >= 0.05
+
+
+def test_asv_is_told_what_it_cannot_guess(root):
+    """Its defaults build wheels of all dependencies, and stop where no kind of environment is named."""
+    lines = (root / "asv.conf.json").read_text().splitlines()
+    conf = json.loads("".join(line for line in lines if not line.strip().startswith("//")))
+    assert conf["environment_type"] == "virtualenv"
+    (build,), (install,) = conf["build_command"], conf["install_command"]
+    assert "--no-deps" in build and install.endswith("-c {conf_dir}/constraints.txt {wheel_file}")
 
 
 def test_a_slow_kernel_is_found_in_turns(monkeypatch):

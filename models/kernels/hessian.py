@@ -122,12 +122,14 @@ def loss_hessian_top_from(
     y: Float[Array, "n c"],
     start: Float[Array, " p"],
     products: int = 200,
-    tolerance: float = 1e-5,
+    tolerance: float = 1e-4,
     fresh: bool | Bool[Array, ""] = False,
 ) -> tuple[Estimate, Float[Array, " p"]]:
     """`loss_hessian_top` from a vector of one's own, and the eigenvector found.
 
     fresh: whether that vector knows nothing; then `LEAST_PRODUCTS` are made before a small residual is believed.
+    tolerance: of the residual, relative to θ. The error of θ is of the order of its square, hence below the rounding of
+        float32 where the eigenvalue is not nearly a double one; a tenth of it takes thrice the products.
 
     Along a training run the eigenvector of the step before makes a handful of products enough. The residual says that
     an eigenvalue is near, not that none is larger: another that overtakes is seen late from such a start, so start

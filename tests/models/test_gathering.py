@@ -66,6 +66,64 @@ def test_every_transformation(pair):
         np.testing.assert_allclose(found[name], value, rtol=1e-10, atol=1e-12, err_msg=name)
 
 
+def test_second_derivatives_in_the_weights(pair):
+    """For f = Σ_v b_v tanh(z_v) with z = W a they are in closed form: of weights of one node, and of a weight and a.
+
+    With t for tanh at z_v, ∂²f/∂w_vu∂w_vs = b_v t'' a_u a_s and ∂²f/∂w_vu∂a_s = b_v (t'' a_u w_vs + t' δ_us).
+    """
+    masked, gathered, mask = pair
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(size=mask.shape[1]), rng.normal(size=OUT)
+    v, u = np.nonzero(mask)
+    place = np.concatenate([np.arange(row.sum()) for row in mask])  # of an edge, in its node's row
+
+    def f(weight, a):
+        return jnp.dot(jnp.tanh(gather_product(jnp.where(gathered.mask, weight, 0), a, gathered.edges)), jnp.asarray(b))
+
+    def flat(w):
+        return f(w[: gathered.weight.size].reshape(gathered.weight.shape), w[gathered.weight.size :])
+
+    whole = jnp.concatenate([gathered.weight.reshape(-1), jnp.asarray(a)])
+    chosen = np.concatenate([v * gathered.weight.shape[1] + place, gathered.weight.size + np.arange(a.size)])
+    elsewhere = np.setdiff1d(np.arange(whole.size), chosen)
+
+    dense = np.asarray(masked.weight)
+    slope = 1 - np.tanh(dense @ a) ** 2
+    bend = -2 * np.tanh(dense @ a) * slope
+    weights = np.where(v[:, None] == v, (b * bend)[v][:, None] * np.outer(a[u], a[u]), 0)
+    curved = (b * bend)[v][:, None] * a[u][:, None] * dense[v]
+    mixed = curved + (b * slope)[v][:, None] * (u[:, None] == np.arange(a.size))
+    inputs = dense.T @ ((b * bend)[:, None] * dense)
+    expected = np.block([[weights, mixed], [mixed.T, inputs]])
+
+    direction = jnp.asarray(rng.normal(size=whole.size))
+    found = {
+        "forward over reverse": jax.jit(jax.jacfwd(jax.jacrev(flat)))(whole),
+        "reverse over reverse": jax.jit(jax.jacrev(jax.jacrev(flat)))(whole),
+    }
+    for name, hessian in found.items():
+        assert not np.asarray(hessian)[elsewhere].any() and not np.asarray(hessian)[:, elsewhere].any(), name
+        np.testing.assert_allclose(hessian[np.ix_(chosen, chosen)], expected, rtol=1e-10, atol=1e-12, err_msg=name)
+    products = {
+        "product": jax.jvp(jax.grad(flat), (whole,), (direction,))[1],
+        "product by reverse": jax.grad(lambda w: jnp.vdot(jax.grad(flat)(w), direction))(whole),
+    }
+    for name, product in products.items():
+        np.testing.assert_allclose(product[chosen], expected @ direction[chosen], rtol=1e-9, atol=1e-11, err_msg=name)
+    # differences of the value: no derivative is taken by JAX, nor by hand
+    step, value = 1e-3, jax.jit(jax.vmap(flat))
+    moves = step * np.eye(whole.size)[rng.choice(chosen, 12, replace=False)]
+    corners = [value(np.asarray(whole) + (s * moves[:, None] + t * moves).reshape(-1, whole.size)) for s, t in
+               ((1, 1), (1, -1), (-1, 1), (-1, -1))]  # fmt: skip
+    differences = (corners[0] - corners[1] - corners[2] + corners[3]).reshape(12, 12) / (4 * step**2)
+    some = np.nonzero(moves)[1]
+    np.testing.assert_allclose(differences, found["forward over reverse"][np.ix_(some, some)], atol=1e-4)
+    # wrong on purpose: the product's own bilinearity forgotten, and weights of other nodes
+    scale = np.abs(expected).max()
+    assert np.abs(curved - mixed).max() > 0.01 * scale
+    assert np.abs(np.roll(weights, 1, axis=0) - weights).max() > 0.01 * scale
+
+
 def test_nodes_that_read_others_are_noticed(pair):
     masked, gathered, mask = pair
     x = jnp.asarray(np.random.default_rng(1).normal(size=mask.shape[1]))

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tangentbench.models.graphs import GENERATORS, graph, of_edges
+
+from .generated import edge_lists
 
 EDGES = [
     *(["x0", "a"], ["x1", "a"], ["x2", "b"], ["a", "b"], ["a", 7], ["x3", 7]),
@@ -38,20 +39,6 @@ def test_a_graph_written_by_hand_is_sorted_by_longest_path():
     assert [list(read) for read in sources(shape)] == [[0, 1], [2, 5], [3, 5], [6, 7], [0, 7]]
     assert shape.width == 2
     assert [level.mask is None for level in shape.levels] == [True, False, False]
-
-
-@st.composite
-def edge_lists(draw):
-    """Edges from any node to a later one; every hidden node reads and is read."""
-    hidden = draw(st.integers(1, 6))
-    nodes = ["x0", "x1", *range(hidden), "y0"]
-    edges = []
-    for place in range(2, len(nodes)):
-        readable = nodes[:place]
-        edges += [[source, nodes[place]] for source in draw(st.sets(st.sampled_from(readable), min_size=1))]
-    read = {str(tail) for tail, _ in edges}
-    edges += [[node, "y0"] for node in nodes[2:-1] if str(node) not in read]
-    return draw(st.permutations(edges))
 
 
 @settings(max_examples=60, deadline=None)

@@ -116,6 +116,8 @@ def test_incomplete_tuning_chooses_nothing():
     assert (choice.state, choice.point, choice.detail) == ("not run", None, "1 of 18 tuning runs missing")
     diverged = choose(TASK, tune_cells(), Runs(gd=lambda cell, seed: {"outcome": "divergent"}))["gd"]
     assert (diverged.state, diverged.detail) == ("no stable point", "18 divergent")
+    broken = choose(TASK, tune_cells(), Runs(gd=lambda cell, seed: {"status": "error"}))["gd"]
+    assert (broken.state, broken.detail) == ("failed", "18 error")
     skipped = {"status": "skipped", "outcome": None, "message": "fetch it by hand"}
     choice = choose(TASK, tune_cells(), Runs(gd=lambda cell, seed: skipped))["gd"]
     assert (choice.state, choice.detail) == ("skipped", "fetch it by hand")

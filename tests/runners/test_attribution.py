@@ -1,4 +1,4 @@
-"""Who is to blame: planted effects of code, environment and precision, alone and together, and what is not run."""
+"""Who is to blame: planted effects of code, environment, precision, alone, together or of none; what is not run."""
 
 from dataclasses import replace
 
@@ -26,26 +26,28 @@ CELL = "value=0.1"
 
 
 class World:
-    """Stores in which test_loss is multiplied by a factor for every set of factors of change."""
+    """Stores in which test_loss is multiplied by a factor for every set of factors of change, and, for a side that is
+    stored, by what no run records."""
 
-    def __init__(self, folder, loss, differ, *, redraws=(), fields=None):
+    def __init__(self, folder, loss, differ, *, redraws=(), fields=None, stale=(1.0, 1.0)):
         self.folder, self.loss, self.redraws, self.fields = folder, loss, set(redraws), fields
         self.ran = []
-        self.before, self.after = self.side(frozenset()), self.side(frozenset(differ))
+        self.before = self.side(frozenset(), "A", stale[0])
+        self.after = self.side(frozenset(differ), "B", stale[1])
 
-    def side(self, factors):
+    def side(self, factors, name="", stale=1.0):
         made = dict(MADE)
         for factor in factors:
             made |= CHANGES[factor]
 
         def values(cell, seed):
             drawn = usual(cell, seed + 1000 * bool(factors & self.redraws))
-            moved = drawn["scalars"]["test_loss"] * self.loss(factors, seed)
+            moved = drawn["scalars"]["test_loss"] * self.loss(factors, seed) * stale
             more = self.fields(factors) if self.fields else {}
             return {**drawn, "scalars": drawn["scalars"] | {"test_loss": moved}, **more}
 
         asked = cells((0.1,), precision="float64" if "precision" in factors else "float32")
-        folder = self.folder / ("-".join(sorted(factors)) or "none")
+        folder = self.folder / (name or "-".join(sorted(factors)) or "none")
         plant(folder, asked, values, code="c0de" + "".join(sorted(f[0] for f in factors)), provenance=made)
         return sides.resolve(str(folder), "results")
 
@@ -84,22 +86,54 @@ def only(causes):
 def test_the_guilty_factor_is_named(world, guilty):
     planted = world(product(**{guilty: 1.2}), ["code", "environment", "precision"])
     cause = only(planted.causes())
-    assert cause.cause == guilty and planted.ran == [{"code"}, {"environment"}, {"precision"}]
+    assert cause.cause == guilty and planted.ran == [set(), {"code"}, {"environment"}, {"precision"}]
+    assert [*cause.effects] == ["code", "environment", "precision", "unrecorded"]
     for factor, row in cause.effects.items():
         assert row.verdict == ("worse" if factor == guilty else "equivalent")
         assert row.change == pytest.approx(0.2 if factor == guilty else 0.0, abs=1e-9)
         assert row.low <= row.change <= row.high
 
 
-def test_one_difference_is_to_blame_without_a_run(world):
+def test_one_difference_is_measured_too(world):
     planted = world(product(code=1.2), ["code"])
     cause = only(planted.causes())
-    assert cause.cause == "code" and planted.ran == [] and cause.effects == {"code": cause.row}
+    assert cause.cause == "code" and planted.ran == [set(), {"code"}]
+    assert cause.effects["code"].change == pytest.approx(0.2) and cause.effects["unrecorded"].verdict == "equivalent"
+
+
+@pytest.mark.parametrize("differ", [["code"], ["code", "environment"]])
+@pytest.mark.parametrize("stale", [(1.0, 1.3), (1 / 1.3, 1.0)], ids=["B", "A"])
+def test_what_no_run_records_is_not_blamed_on_the_code(world, differ, stale):
+    """A side was stored where something made its loss other than it is when it is run again, whatever the factors."""
+    planted = world(product(), differ, stale=stale)
+    cause = only(planted.causes())
+    assert cause.row.change == pytest.approx(0.3)
+    assert cause.cause == "unrecorded" and cause.effects["unrecorded"].change == pytest.approx(0.3)
+    assert {cause.effects[factor].verdict for factor in differ} == {"equivalent"}
+
+
+@pytest.mark.parametrize("stale", [(1.0, 1.3), (1 / 1.3, 1.0)], ids=["B", "A"])
+def test_the_code_has_its_own_share(world, stale):
+    cause = only(world(product(code=1.2), ["code", "environment"], stale=stale).causes())
+    assert cause.row.change == pytest.approx(0.56) and cause.cause == "code and unrecorded"
+    assert cause.effects["code"].change == pytest.approx(0.2)
+    assert cause.effects["unrecorded"].change == pytest.approx(0.3)
+
+
+def test_where_no_factor_differs_none_is_blamed_and_nothing_is_run(world):
+    planted = world(product(), [], stale=(1.0, 1.3))
+    cause = only(planted.causes())
+    assert cause.cause == "unrecorded" and planted.ran == []
+
+
+def test_effects_too_small_alone_are_blamed_together(world):
+    cause = only(world(product(code=1.04, environment=1.04), ["code", "environment"]).causes())
+    assert cause.cause == "code × environment" and cause.effects["code"].verdict == "equivalent"
 
 
 def test_factors_that_do_not_differ_are_not_run(world):
     planted = world(product(code=1.2, precision=1.5), ["code", "environment"])
-    assert only(planted.causes()).cause == "code" and planted.ran == [{"code"}, {"environment"}]
+    assert only(planted.causes()).cause == "code" and planted.ran == [set(), {"code"}, {"environment"}]
 
 
 def test_nothing_moved_and_nothing_is_run(world):
@@ -109,8 +143,8 @@ def test_nothing_moved_and_nothing_is_run(world):
 
 def test_parts_that_add_up_have_no_interaction(world):
     cause = only((planted := world(product(code=1.2, environment=1.3), ["code", "environment", "precision"])).causes())
-    assert cause.cause == "code and environment" and len(planted.ran) == 3
-    assert list(cause.effects) == ["code", "environment", "precision"]
+    assert cause.cause == "code and environment" and len(planted.ran) == 4
+    assert list(cause.effects) == ["code", "environment", "precision", "unrecorded"]
     assert cause.row.change == pytest.approx(0.56)
 
 
@@ -121,7 +155,7 @@ def test_an_interaction_is_found_where_parts_do_not_add_up(world):
     planted = world(loss, ["code", "environment"])
     cause = only(planted.causes())
     assert cause.cause == "code × environment" and cause.effects[cause.cause].change == pytest.approx(0.4)
-    assert len(planted.ran) == 2, "the whole is known: nothing more is run"
+    assert planted.ran == [set(), {"code"}, {"environment"}, {"code", "environment"}], "the stored whole may be stale"
 
 
 def test_of_three_factors_the_pair_is_named(world):
@@ -130,7 +164,7 @@ def test_of_three_factors_the_pair_is_named(world):
 
     planted = world(loss, ["code", "environment", "precision"])
     cause = only(planted.causes())
-    assert cause.cause == "code and environment × precision" and len(planted.ran) == 6
+    assert cause.cause == "code and environment × precision" and len(planted.ran) == 8
     assert cause.effects["environment × precision"].change == pytest.approx(0.4)
     for name in ("code × environment", "code × precision", "code × environment × precision"):
         assert cause.effects[name].verdict == "equivalent"
@@ -164,6 +198,15 @@ def test_an_outcome_has_a_cause(world):
     assert cause.effects["code"].verdict == "equivalent" and cause.effects["environment"].verdict == "worse"
 
 
+def test_an_outcome_that_only_both_have(world):
+    def fields(chosen):
+        return {"outcome": "divergent" if {"code", "environment"} <= chosen else "monotone"}
+
+    planted = world(product(), ["code", "environment"], fields=fields)
+    causes = {cause.row.metric: cause for cause in planted.causes()}
+    assert causes["outcome"].cause == "code × environment" and planted.ran[-1] == {"code", "environment"}
+
+
 @pytest.mark.parametrize(("deviation", "cause"), [(0.01, "code"), (0.2, None)])
 def test_a_slower_step_has_a_cause_once_its_noise_is_known(world, deviation, cause):
     def fields(chosen):
@@ -176,9 +219,17 @@ def test_a_slower_step_has_a_cause_once_its_noise_is_known(world, deviation, cau
         assert not found and not planted.ran
         return
     (only,) = found
-    assert only.cause == cause and planted.ran == [{"code"}, {"environment"}, set()], "the last is A, timed again"
+    assert only.cause == cause and planted.ran == [set(), {"code"}, {"environment"}], "A is timed again, too"
     assert [only.effects[name].verdict for name in ("code", "environment")] == ["slower", "equivalent"]
     assert only.effects["code"].change == pytest.approx(0.5)
+
+
+def test_a_slow_day_is_not_blamed_on_the_code(world):
+    planted = world(product(), ["code", "environment"])
+    slow = [replace(run, seconds={"run": 0.4}) for run in planted.after.runs]
+    planted.after = replace(planted.after, runs=tuple(slow))
+    (cause,) = planted.causes(Noise({}, {"family/task": {"deviation": 0.01, "repeats": 20}}))
+    assert cause.row.verdict == "slower" and cause.cause == "unrecorded"
 
 
 def test_noise_blames_nobody(world):

@@ -175,6 +175,35 @@ def test_an_arena_compares_at_equal_work(made):
     assert loss.series[0].line[-1].x == runs(cells[0], cells[0].seeds[0]).work
 
 
+def test_a_claim_about_methods_is_drawn_with_its_correlation(made, tmp_path):
+    folder = report_store.write_tasks(tmp_path / "tasks")
+    path = folder / "show" / "arena.yaml"
+    claims = """claims:
+  - id: aligned
+    says: It orders them
+    rank_correlation: {metric: test_loss, against: agop_alignment, at_most: -0.5, methods_at_least: 4}
+  - {id: tuned, says: Not so, control: aligned, metric: validation_loss}
+"""
+    text = path.read_text().replace("[gd, adam, momentum]", "[gd, adam, momentum, lion]") + claims
+    path.write_text(text)
+    planned = report_store.planned(folder, ["show/arena"])
+    store = Store(tmp_path / "store", create=True)
+    report_store.fill(store, planned)
+    runs = suite.lookup(store, report_store.CODE)
+    (task,) = planned.tasks
+    first, second = (c for c in _charts(task, planned, runs, store) if c.kind == "scatter")
+    verdict, control = suite.verdicts(planned, runs, report_store.CODE)
+    assert (first.name, first.title) == ("alignment", "Test loss against AGOP alignment")
+    assert (second.name, second.title) == (
+        "scatter validation_loss agop_alignment",
+        "Validation loss against AGOP alignment",
+    )
+    assert first.x.label.startswith("agop alignment") and first.y.label.startswith("test loss")
+    assert f"rho over methods, per seed: {verdict.value:.3f} [" in first.caption
+    assert f"rho over methods, per seed: {control.value:.3f} [" in second.caption and verdict.value != control.value
+    assert "rho" not in made["show/arena"][0][0].caption
+
+
 def test_thinning_keeps_every_spike():
     x = np.arange(5000.0) + 1
     y = np.ones(5000)

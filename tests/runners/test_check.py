@@ -156,5 +156,7 @@ def test_a_failed_check_is_exit_code_1(capsys, wrong):
 
 
 def test_an_unknown_component_is_named():
+    with pytest.raises(registry.UnknownName, match="'nothing' .`tangentbench list KIND` shows them: datasets, models"):
+        check.check(["nothing"])
     with pytest.raises(registry.UnknownName, match=r"unknown component 'half_see' \(did you mean 'half_sse'"):
         check.check(["half_see"])

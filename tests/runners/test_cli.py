@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import time
 
 import pytest
 
-from tangentbench.runners import arguments, cli, suite
+from tangentbench.runners import arguments, cli, completion, suite
 from tangentbench.runners.results import Store
 
 from . import suite_files
@@ -252,6 +253,37 @@ def test_help_and_version(call):
 def test_completion_knows_commands_and_options(call, shell, words):
     code, out, err = call("completion", shell)
     assert (code, err) == (0, "") and words in out and "leaderboard" in out and "base-seed" in out
+    assert completion.TASKS in out
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_a_shell_offers_task_ids(call, tmp_path):
+    call("--version")
+    (tmp_path / "script").write_text(call("completion", "bash")[1])
+    ask = (
+        "source ./script; COMP_WORDS=({0}); COMP_CWORD=2; COMP_LINE='{0}'; COMP_POINT=${{#COMP_LINE}}; "
+        "_shtab_tangentbench; echo ${{COMPREPLY[@]}}"
+    )
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    for words, found in (("run arena/m", "arena/monomial"), ("show quadratic/single", "quadratic/single_example")):
+        line = ask.format(f"tangentbench {words}")
+        done = subprocess.run(["bash", "-c", line], env={**os.environ, "PATH": path}, capture_output=True, text=True)
+        assert done.stdout.split() == [found], done.stderr
+
+
+def test_a_name_that_is_not_quite_a_tasks(call, tasks, tmp_path):
+    (tmp_path / "my_question.yaml").write_text("title: mine")
+    for words in (("run", "my_question"), ("show", "my_question")):
+        code, _, err = call(*words)
+        assert code == 4 and "(for the file here, write my_question.yaml)" in err
+    for words in (("show", "arena"), ("list", "tasks", "dag")):
+        code, out, err = call(*words)
+        assert (code, out) == (4, "") and "it is a family: " in err
+    code, out, err = call("show", "dag")  # a model, too
+    assert code == 0 and "feed-forward graph" in out and err.startswith("dag is a family of tasks, too: dag/")
+    (tmp_path / "empty.yaml").write_text("")
+    code, _, err = call("run", "empty.yaml")
+    assert code == 1 and "the file is empty (`tangentbench new task NAME` writes one" in err
 
 
 def test_a_component_is_shown_with_its_options(call, tasks):

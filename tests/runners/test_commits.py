@@ -93,6 +93,23 @@ def test_a_commit_that_cannot_run_is_one_line(clone, monkeypatch, capsys, code):
     assert said == "tangentbench: commit aaaaaaaaaa could not run its suite: no task matches\n"
 
 
+@pytest.mark.parametrize("stored", [True, False])
+def test_two_is_a_failed_cell_or_a_command_line_that_takes_other_words(clone, monkeypatch, capsys, stored):
+    folder, _ = clone
+    as_planted = commits.call
+
+    def call(*words, **options):
+        if stored:
+            as_planted(*words, **options)
+        return 2, "main.py: error: unrecognized arguments: --quiet"
+
+    monkeypatch.setattr(commits, "call", call)
+    assert compare(folder, "--only", "family/*") == (0 if stored else 1)
+    said = capsys.readouterr().err
+    words = "could not run family/*: no run was stored, so its command line may know other words (main.py: error: "
+    assert (words in said) == (not stored) and said.count("\n") == (not stored)
+
+
 def test_an_unknown_commit_is_not_run(clone, capsys):
     folder, asked = clone
     assert cli.main(["compare", "commit:gone", "commit:new", "--results", str(folder / "runs")]) == 1

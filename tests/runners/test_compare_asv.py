@@ -191,7 +191,7 @@ def test_what_is_printed():
 @pytest.fixture
 def stored(tmp_path, monkeypatch):
     """A clone with results of two commits on one machine, as asv writes them; the function stores more."""
-    asv = pytest.importorskip("asv.results")
+    asv = pytest.importorskip("asv.results", reason="asv is not installed: it comes with the extra `dev`")
     from asv import benchmarks, util
 
     folder = tmp_path / ".asv" / "results"

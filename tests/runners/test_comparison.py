@@ -471,11 +471,15 @@ def test_a_side_that_is_not_there(tmp_path):
 
 
 def test_the_newest_code_counts_unless_the_current_has_runs(tmp_path, monkeypatch):
-    folder = plant(tmp_path / "a", cells(), code="old")
-    plant(folder, cells(), code="new")
-    for digest in Store(folder).digests():
-        os.utime(folder / digest / "old", (1, 1))
+    folder = plant(tmp_path / "a", cells(), code="old", provenance={"started": "2026-11-29T08:00:00+00:00"})
+    later = {"started": "2026-11-30T07:00:00+00:00", "package": {"commit": "b" * 40}}
+    plant(folder, cells(RATES[:1]), code="new", provenance=later)
+    for path in folder.rglob("new"):  # as in a copy, whose files are of its own time
+        os.utime(path, (1, 1))
     assert sides.resolve(str(folder), "results").code == "new"
+    plant(folder, cells(), code="same", provenance=later)
+    message = refused(str(folder), str(folder), "results")
+    assert "runs of 2 codes, none of them the current one" in message and f"commit:{'b' * 10} --results" in message
     monkeypatch.setattr(sides.provenance, "code_digest", lambda: "old")
     assert sides.resolve(str(folder), "results").code == "old"
 
@@ -518,7 +522,7 @@ def test_a_commits_sources_hash_to_its_code_digest(root):
 
     head = provenance.commit_of("HEAD")
     if head is None:
-        pytest.skip("not in a git checkout")
+        pytest.skip("not in a git checkout, so there is no commit to hash")
     package = provenance.package()
     found = provenance.code_digest_at(head)
     assert found is not None and len(found) == 16
@@ -576,9 +580,8 @@ def test_cells_that_are_missing_for_one_reason_are_one_row(compared):
 
 def test_runs_of_another_device_are_said_to_lie_there(compared, tmp_path):
     assert not any("too" in note for note in compared().notes)
+    plant(tmp_path / "a", cells(), provenance={"started": "2026-11-29T08:00:00+00:00"})
     plant(tmp_path / "a", cells(), code="gpu", provenance={"device": "H100"})
-    os.utime(tmp_path / "a" / cells()[0].digest / "gpu", (1, 1))
-    os.utime(tmp_path / "a" / cells()[1].digest / "gpu", (1, 1))
     found = comparison.between(str(tmp_path / "a"), str(tmp_path / "b0"), "results")
     assert f"{tmp_path / 'a'} has runs on H100, too, which are not compared" in found.notes
 

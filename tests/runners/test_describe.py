@@ -125,6 +125,7 @@ def test_tiers_and_formats_of_a_task():
         ("outcome", {"is": ["dead", "divergent"], "at_least": 0.9}, "dead or divergent in at least 90% of seeds"),
         ("threshold", {"at_least": 3, "at_most": None, "within": None}, ">= 3"),
         ("boundary", {"within": [1.9, 2.1]}, "in [1.9, 2.1]"),
+        ("rank_correlation", {"at_most": -0.5, "methods_at_least": 8}, "rho <= -0.5, over at least 8 methods"),
     ],
 )
 def test_regions(kind, options, text):
@@ -171,3 +172,19 @@ def test_the_control_of_a_contrast_is_shown_with_its_own_cells(tmp_path):
     rows = {row["id"]: row for row in json.loads(describe.show_task(str(tmp_path / "x.yaml"), fmt="json"))["claims"]}
     assert rows["medium"]["region"].startswith("ratio of (method.batch_size: 20) to (method.batch_size: 512)")
     assert rows["tanh_does_not"]["region"].startswith("ratio of (method.batch_size: 5) to (method.batch_size: 512)")
+
+
+def test_a_claim_about_methods_names_both_metrics(tmp_path):
+    claims = """claims:
+  - id: aligned
+    says: So it is
+    rank_correlation: {metric: test_loss, against: agop_alignment, at_most: -0.5, methods_at_least: 9}
+  - {id: fitted, says: Not so, control: aligned, metric: train_loss}
+tiers:"""
+    text = (EXAMPLES / "arena.yaml").read_text().replace("tiers:", claims)
+    (tmp_path / "x.yaml").write_text(text)
+    shown = describe.show_task(str(tmp_path / "x.yaml"))
+    assert "  holds if: test_loss against agop_alignment, rho <= -0.5, over at least 9 methods" in shown
+    assert "  must fail: train_loss against agop_alignment, rho <= -0.5, over at least 9 methods" in shown
+    first, second = json.loads(describe.show_task(str(tmp_path / "x.yaml"), fmt="json"))["claims"]
+    assert (first["metric"], first["against"], second["metric"]) == ("test_loss", "agop_alignment", "train_loss")

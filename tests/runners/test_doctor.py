@@ -1,6 +1,7 @@
 """What is odd is said, what is broken is an exit code, and nothing tells where or whose the machine is."""
 
 import getpass
+import hashlib
 import json
 import os
 import platform
@@ -11,6 +12,8 @@ import pytest
 
 from tangentbench.runners import cli, doctor, provenance
 from tangentbench.runners.results import Store
+from tangentbench.tasks.datasets import images
+from tangentbench.tasks.datasets.files import PublicFile
 
 from .planted import cells, plant
 
@@ -46,7 +49,70 @@ def test_runs_of_other_code_are_counted(tmp_path, monkeypatch):
     runs = found(root)["runs"]
     mine, other = (len(list(Store(root).runs(code))) for code in ("c0de", "0ther"))
     assert runs.found == f"{mine} of the current code"
-    assert runs.remark.startswith(f"and {other} of other code") and other > 0
+    assert runs.remark == f"{other} made with other versions, flags or devices, where they are current" and other > 0
+
+
+def test_doctor_and_clean_count_the_same(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(provenance, "code_digest", lambda kind=None: "c0de")
+    monkeypatch.setenv("TANGENTBENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "notes").mkdir(parents=True)
+    for name in ("program-cache", "notes/thesis-cache", "thesis.tex"):
+        (tmp_path / "cache" / name).write_bytes(b"x" * 2**20)
+    here = {key: value for key, value in provenance.provenance([]).items() if key != "package"}
+    root = plant(tmp_path / "store", cells(), code="c0de", provenance=here)
+    plant(root, cells()[:1], code="0ther", provenance=here)
+    plant(root, cells()[:1], code="e15e", provenance={**here, "device": "NVIDIA H100"})
+    left = root / cells()[0].digest / ".tmp-old"
+    left.write_text("half")
+    os.utime(left, (0, 0))
+    assert cli.main(["clean", "--results", str(root), "--format", "json"]) == 0
+    stale, temporary, compiled = json.loads(capsys.readouterr().out)
+    seen = found(root)
+    others = seen["runs"].remark.split("; ")
+    assert [int(words.split()[0]) for words in others] == [stale["number"], 8, temporary["number"]] == [8, 8, 1]
+    assert "clean --stale" in others[0] and "clean --temporary" in others[2]
+    assert seen["compiled programs"].found == f"{compiled['MiB']} MiB" == "1.0 MiB"
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """A folder of data sets, and two sets of which it may hold files."""
+    wanted = {name: tuple(PublicFile(f"{name}.{k}", sha256(f"{name}.{k}"), ()) for k in (1, 2)) for name in ("a", "b")}
+    monkeypatch.setattr(images, "FILES", wanted)
+    monkeypatch.setenv("TANGENTBENCH_DATA", str(tmp_path / "data"))
+    for name in ("a.1", "a.2"):
+        put(tmp_path / "data", name)
+    return tmp_path / "data"
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def put(folder: Path, name: str, content: str | None = None) -> None:
+    path = folder / name.split(".")[0] / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(name if content is None else content)
+
+
+def test_data_sets_that_are_there(data, tmp_path, monkeypatch):
+    assert found(tmp_path / "none")["data sets"].found == "a; 0.0 MiB in the folder of TANGENTBENCH_DATA"
+    (data / "a" / ".lock").touch()
+    assert found(tmp_path / "none")["data sets"].remark == ""
+    put(data, "b.1", "x" * 2**20)
+    put(data, "b.2")
+    seen = found(tmp_path / "none")["data sets"]
+    assert seen.found.startswith("a; 1.0 MiB") and seen.remark.startswith("b: b.1 is damaged")
+    put(data, "b.1")
+    (data / "b" / "b.2").rename(data / "b" / "b.2.part")
+    seen = found(tmp_path / "none")["data sets"]
+    assert seen.found.startswith("a; ") and seen.remark == "b: 1 of 2 files are missing; b: b.2.part is not of it"
+    monkeypatch.setenv("TANGENTBENCH_DATA", "off")
+    seen = found(tmp_path / "none")["data sets"]
+    assert (seen.found, seen.remark) == ("none", "TANGENTBENCH_DATA is off: runs that need a download are skipped")
+    monkeypatch.setenv("TANGENTBENCH_DATA", str(data / "a" / "a.1"))  # a file
+    seen = found(tmp_path / "none")["data sets"]
+    assert seen.found.startswith("none downloaded yet") and "cannot be written" in seen.remark and not seen.broken
 
 
 @pytest.mark.parametrize(

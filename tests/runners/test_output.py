@@ -74,6 +74,7 @@ def test_an_arenas_runs_are_told_apart(monkeypatch):
     tuned = [run(0, coords={"method": "gd", "point": k}, role="tune") for k in (0, 1)]
     text = output.runs(tuned, "markdown")
     assert "2 runs in 2 cells" in text and "point=1" in text
+    assert "1 run in 1 cell" in output.runs(tuned[:1], "markdown")
 
 
 def test_nothing_is_still_a_document():

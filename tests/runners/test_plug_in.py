@@ -11,7 +11,17 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 COMPONENTS = {"datasets": "ridge", "models": "sines", "methods": "sign_mean", "metrics": "output_norm"}
-DIGEST = "from tangentbench.runners.provenance import code_digest; print(code_digest('cpu'))"
+SUITE_ONLY = ("quadratic/general_quadratic", "quadratic/single_example")
+DIGESTS = """
+import json, sys
+from tangentbench.runners.provenance import code_digest
+from tangentbench.tasks import load
+found = {}
+for task in load.find(sys.argv[2:], folder=sys.argv[1]):
+    for i, cell in enumerate(load.cells(task)):
+        found[f"{task.id} {i} {cell.method.get('name')}"] = cell.digest
+print(json.dumps([code_digest("cpu"), found]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -83,15 +93,32 @@ def test_a_smoke_run_yields_rows(call):
     assert len(rows) == 4 and all(row["status"] == "ok" and row["output_norm"] > 0 for row in rows)
 
 
-def test_the_code_digest_covers_its_sources(call, site, tmp_path):
-    def digest(path):
-        return call(DIGEST, program=("-c",), path=path).stdout.strip()
+def test_its_sources_are_part_of_what_its_cells_mean_and_of_no_others(call, site, tmp_path):
+    def digests(path, *tasks):
+        words = (DIGESTS, EXAMPLES / "tasks", *tasks)
+        done = call(*words, program=("-c",), path=path)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
-    before, without = digest(site), digest(tmp_path)
-    assert len(before) == len(without) == 16 and before != without
     edited = tmp_path / "edited"
     shutil.copytree(site, edited)
-    assert digest(edited) == before
+    with_it = digests(site, "examples/sines", *SUITE_ONLY)
+    assert digests(edited, "examples/sines", *SUITE_ONLY) == with_it
     with (edited / "example_plug_in" / "model.py").open("a") as file:
         file.write("# another line\n")
-    assert digest(edited) not in (before, without)
+    code, after = digests(edited, "examples/sines", *SUITE_ONLY)
+    moved = {name.split()[0] for name, digest in with_it[1].items() if after[name] != digest}
+    assert moved == {"examples/sines"} and code == with_it[0]
+    without = digests(tmp_path, *SUITE_ONLY)
+    assert without[0] == code and without[1].items() <= after.items()
+
+
+def test_in_an_arena_only_its_own_method_moves_with_it(call, site, tmp_path):
+    edited = tmp_path / "edited"
+    shutil.copytree(site, edited)
+    with (edited / "example_plug_in" / "method.py").open("a") as file:
+        file.write("# another line\n")
+    words = (DIGESTS, EXAMPLES / "tasks", "arena/polynomial")
+    before, after = (json.loads(call(*words, program=("-c",), path=path).stdout) for path in (site, edited))
+    moved = {name.split()[2] for name, digest in before[1].items() if after[1][name] != digest}
+    assert moved == {"sign_mean"} and len(before[1]) > len(moved) and before[0] == after[0]

@@ -13,6 +13,7 @@ import pytest
 
 from tangentbench.runners import provenance
 from tangentbench.runners.provenance import code_digest, device_kind
+from tangentbench.tasks import plug_ins, registry
 
 GIT = shutil.which("git")
 
@@ -121,8 +122,9 @@ def test_library_versions_are_part_of_the_code(monkeypatch):
     assert code_digest("cpu") != before
 
 
-def test_the_sources_of_a_plug_in_are_part_of_the_code(tmp_path, monkeypatch):
-    before = code_digest("cpu")
+@pytest.fixture
+def plug_in(tmp_path, monkeypatch) -> Path:
+    """The module of an installed plug-in, which nobody imported."""
     (tmp_path / "my_plug_in").mkdir()
     module = tmp_path / "my_plug_in" / "__init__.py"
     module.write_text("x = 1\n")
@@ -131,11 +133,36 @@ def test_the_sources_of_a_plug_in_are_part_of_the_code(tmp_path, monkeypatch):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-plug-in\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[tangentbench.metrics]\nmine = my_plug_in:entry\n")
     monkeypatch.syspath_prepend(tmp_path)
+    caches = (registry._installed, plug_ins.distribution)
+    for cached in caches:
+        cached.cache_clear()
+    yield module
+    for cached in caches:
+        cached.cache_clear()
+
+
+def test_a_plug_in_is_recorded_and_is_not_part_of_the_code(plug_in):
+    """Its sources are part of the digests of the cells that use it (`test_plug_in`)."""
     with_plug_in = code_digest("cpu")
-    module.write_text("x = 2\n")
-    assert len({before, with_plug_in, code_digest("cpu")}) == 3
     assert provenance.provenance([])["plug_ins"] == ["my-plug-in 1.0"]
+    plug_in.write_text("x = 2\n")
+    assert code_digest("cpu") == with_plug_in
+    (plug_in.parents[1] / "my_plug_in-1.0.dist-info" / "entry_points.txt").unlink()
+    registry._installed.cache_clear()
+    assert code_digest("cpu") == with_plug_in and provenance.provenance([])["plug_ins"] == []
+
+
+def test_the_sources_of_a_plug_in_are_hashed_without_importing_it(plug_in):
+    first = plug_ins.distribution("my-plug-in")
+    assert first[0] == "my-plug-in 1.0" and len(first) == 2 and first[1].startswith("__init__.py ")
+    plug_in.write_bytes(b"x = 1\r\n")
+    plug_ins.distribution.cache_clear()
+    assert plug_ins.distribution("my-plug-in") == first
+    plug_in.write_text("x = 2\n")
+    plug_ins.distribution.cache_clear()
+    assert plug_ins.distribution("my-plug-in")[1] != first[1]
     assert "my_plug_in" not in sys.modules
+    assert plug_ins.distribution("another") == ()
 
 
 def test_the_device_is_cpu_without_asking_jax(monkeypatch):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tangentbench.runners import cli, describe, page, report, suite, tables
+from tangentbench.runners import cli, describe, page, provenance, report, suite, tables
 from tangentbench.runners.results import Store
 
 from . import report_store
@@ -107,6 +107,20 @@ def test_tables_can_be_read_aloud(read):
     assert labelled and all("aria-label" in found for found in labelled)
     assert next(found for found in read.of("html"))["lang"] == "en"
     assert len(read.of("h1")) == 1
+
+
+def test_no_cell_of_a_table_is_blank(collected):
+    """Neither where nothing was run; an interval is drawn, and its axis has two ends."""
+    found, _, _ = collected
+    empty = replace(found, tasks=(replace(found.tasks[0], runs=()), *found.tasks[1:]))
+    for text in (page.html(found), page.html(empty)):
+        cells = re.findall(r"<td[^>]*>(.*?)</td>", text, re.DOTALL)
+        assert cells and all("<svg" in cell or re.sub(r"<[^>]*>", "", cell).strip() for cell in cells)
+    (low, high), *_ = re.findall(r'<span class="axis soft"><span>([\d.]+)</span><span>([\d.]+)</span>', text)
+    arena = found.arenas[0]
+    ends = [end for row in arena.rows for end in (row.score, row.low, row.high) if end is not None]
+    ends.append(arena.reference_score)
+    assert (float(low), float(high)) == pytest.approx((min(ends), max(ends)), rel=0.01)
 
 
 def test_data_is_the_store_s(read, collected):
@@ -307,6 +321,25 @@ def test_the_command_writes_page_and_figures(call, collected, tmp_path):
 def test_it_says_what_was_not_run(call, collected):
     code, _, err = call("show/search", "--results", collected[1].root, "--any-code", "--seeds", 9, "-o", "more")
     assert code == 0 and "not run at the laptop tier: `tangentbench claims show/search --tier laptop`" in err
+
+
+def test_it_says_which_option_has_runs(collected, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    tasks = report_store.write_tasks(tmp_path / "tasks")
+    tiers = "tiers: {paper: {stop: {steps: 400}}}\n"
+    (tasks / "show" / "split.yaml").write_text(report_store.FILES["show/split.yaml"] + tiers)
+
+    def said(*words, code):
+        monkeypatch.setattr(provenance, "code_digest", lambda kind=None: code)
+        words = ["report", "show/split", "--tasks", str(tasks), "--results", str(collected[1].root), *words]
+        assert cli.main(words) == 4
+        return capsys.readouterr().err
+
+    paper = said("--tier", "paper", code=report_store.CODE)
+    assert paper.endswith("no run of these tasks at the paper tier; it has smoke runs: add --tier smoke\n")
+    assert said(code="0ther").endswith("at the laptop tier; it has laptop runs of other code: add --any-code\n")
+    assert said("--tier", "paper", code="0ther").endswith("runs of other code: add --tier smoke --any-code\n")
+    assert said("--base-seed", "700", code="0ther").endswith("at the laptop tier; run them first\n")
 
 
 def test_the_command_s_mistakes(call, collected, tmp_path):

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -239,14 +240,22 @@ def test_a_full_disk_costs_nothing_that_was_stored(store, monkeypatch):
     assert sorted(os.listdir(folder(store, make_run()))) == ["arrays.npz", "run.json"]
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions do not bind this user")
-def test_a_store_without_permission_is_one_line(store):
-    store.root.chmod(0o500)
-    try:
-        with pytest.raises(StoreError, match="Permission denied"):
-            store.write(make_run())
-    finally:
-        store.root.chmod(0o700)
+@pytest.mark.skipif(os.name == "nt", reason="this system's folders have no such permissions")
+def test_a_store_without_permission_is_one_line():
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as above:  # pytest's own folders are closed to all but their owner
+        os.chmod(above, 0o755)
+        store = Store(Path(above) / "results", create=True)
+        store.root.chmod(0o555)
+        try:
+            if user == 0:
+                os.seteuid(65534)  # permissions do not bind root: be nobody for a moment
+            with pytest.raises(StoreError, match="Permission denied"):
+                store.write(make_run())
+        finally:
+            os.seteuid(user)
+            store.root.chmod(0o755)
+        store.write(make_run())
 
 
 def test_a_path_that_cannot_hold_a_run_is_one_line(store):
@@ -318,16 +327,15 @@ def test_ten_times_the_runs_take_ten_times_the_time(store):
 
 def test_lookup_takes_the_current_code_and_the_newest_other_on_request(store):
     cell = SimpleNamespace(task="other/name", digest="c0ffee", coords={"a": 1}, role="tune", seeds=[0, 1])
-    old = make_run(digest="c0ffee", code="a1", seed=0, steps=1)
-    new = make_run(digest="c0ffee", code="b2", seed=0, steps=2)
-    store.write(old)
-    store.write(new)
-    os.utime(store.root / "c0ffee" / "a1", (1, 1))
+    days = {"b2": "2026-11-29T08:00:00+00:00", "a1": "2026-11-30T07:00:00+00:00"}
+    for steps, (code, day) in enumerate(days.items(), start=1):
+        store.write(make_run(digest="c0ffee", code=code, seed=0, steps=steps, provenance={"started": day}))
+    os.utime(store.root / "c0ffee" / "a1", (1, 1))  # as in a copy, whose files are of its own time
     find = store.lookup(lambda c: c.digest, "current")
     assert find(cell, 0) is None
-    assert store.lookup(lambda c: c.digest, "a1")(cell, 0).steps == 1
+    assert store.lookup(lambda c: c.digest, "b2")(cell, 0).steps == 1
     stale = store.lookup(lambda c: c.digest, "current", any_code=True)(cell, 0)
-    assert (stale.steps, stale.code) == (2, "b2")
+    assert (stale.steps, stale.code) == (2, "a1")
     assert (stale.task, stale.coords, stale.role) == ("other/name", {"a": 1}, "tune")
 
 

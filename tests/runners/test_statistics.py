@@ -14,6 +14,7 @@ from tangentbench.runners.statistics import (
     rank_sets,
     share_seen,
     smallest_seen,
+    spearman_rho,
     t_interval,
 )
 
@@ -144,6 +145,24 @@ def test_kendall_tau_against_scipy_with_ties(rng):
     assert kendall_tau([1, 2, 3], [4, 4, 4]) == 0.0
     with pytest.raises(ValueError, match="pairs"):
         kendall_tau([1], [1])
+
+
+def test_spearman_rho_against_scipy_with_ties(rng):
+    for size in (2, 5, 10, 11):
+        for values in (rng.normal(size=(2, size)), rng.integers(0, 4, (2, size))):
+            x, y = values
+            if np.ptp(x) and np.ptp(y):
+                assert spearman_rho(x, y) == pytest.approx(stats.spearmanr(x, y)[0], abs=1e-12)
+    # of ranks, not of values; and exactly 1, whatever the rounding of means
+    assert spearman_rho([1, 2, 3, 4, 5, 6, 7], np.exp([1, 2, 4, 8, 16, 32, 64])) == 1.0
+    assert spearman_rho([1, 2, 3], [9, 5, 1]) == -1.0
+    # ranks without ties, by which the first of equals is smaller, would say 1
+    assert spearman_rho([1, 2, 3], [1, 1, 2]) == pytest.approx(math.sqrt(3) / 2)
+    assert spearman_rho([1, 2, 3], [4, 4, 4]) == 0.0
+    with pytest.raises(ValueError, match="pairs"):
+        spearman_rho([1, 2], [1, 2, 3])
+    with pytest.raises(ValueError, match="finite"):
+        spearman_rho([1, math.nan], [1, 2])
 
 
 def test_loglog_slope_against_scipy_and_closed_form(rng):

@@ -1,5 +1,7 @@
 """Two waves: what claims and tunings need, then the scores that tunings chose. Runs are planted, none is computed."""
 
+from dataclasses import replace
+
 import pytest
 
 from tangentbench.runners import schedule, suite
@@ -107,3 +109,31 @@ def test_runs_of_other_code_are_seen_on_demand_only(planned, store, waves):
     assert suite.lookup(store, CODE)(cell, 0) is None
     found = suite.lookup(store, CODE, any_code=True)(cell, 0)
     assert found is not None and found.code == "0ther"
+
+
+def test_a_claim_about_methods_reads_their_scores(tmp_path, store, waves):
+    """Not their tuning: there are as many tuning seeds as the claim needs, and on them nothing is scored."""
+    folder = suite_files.write(tmp_path / "ranked")
+    path = folder / "tiny" / "arena.yaml"
+    claims = """claims:
+  - id: ordered
+    says: They agree
+    rank_correlation: {metric: validation_loss, against: test_loss, at_least: 0.5, methods_at_least: 4}
+"""
+    path.write_text(path.read_text().replace("methods: [gd, momentum]", "methods: [gd, momentum, adam, lion]") + claims)
+    planned = suite.plan(load.find(["tiny/arena"], folder=folder), "laptop")
+    (before,) = suite.verdicts(planned, suite.lookup(store, CODE), CODE)
+    assert before.verdict == "not run"
+    suite.run_missing(planned, store, code=CODE)
+    runs = suite.lookup(store, CODE)
+    (verdict,) = suite.verdicts(planned, runs, CODE)
+    # every planted score is the same: no order at all
+    assert (verdict.verdict, verdict.value, verdict.seeds, verdict.missing) == ("fails", 0.0, 3, "")
+
+    def scored(cell, seed):
+        run = runs(cell, seed)
+        place = 1.0 + ["gd", "momentum", "adam", "lion"].index(cell.method["name"])
+        return run if seed >= 1_000_000 else replace(run, scalars={"validation_loss": place, "test_loss": place**2})
+
+    (verdict,) = suite.verdicts(planned, scored, CODE)
+    assert (verdict.verdict, verdict.value) == ("holds", 1.0)

@@ -5,6 +5,7 @@ import io
 import json
 import math
 from dataclasses import fields, replace
+from itertools import groupby
 
 import pytest
 
@@ -123,6 +124,28 @@ def test_verdicts_are_coloured_on_request_only(monkeypatch):
     assert tables._wants_colour()
     monkeypatch.setenv("NO_COLOR", "1")
     assert not tables._wants_colour()
+
+
+def test_a_control_of_too_few_seeds_is_no_evidence():
+    few = make_verdict(control=True, verdict="not rejected", value=None, seeds=2, finished=2)
+    enough = make_verdict(control=True, verdict="not rejected", seeds=8, finished=8)
+    text = claims_table([few, enough], "markdown")
+    assert "| too few seeds |" in text and "| not rejected |" in text
+    assert text.endswith("0/1 controls rejected, 1 with too few seeds")
+
+
+def test_several_papers_are_counted_each():
+    text = claims_table(VERDICTS, "markdown").split("| paper | claims |")[1]
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines()[2:5]]
+    found = {row[0][:16]: row[1:] for row in rows}
+    for paper, verdicts in groupby(sorted(VERDICTS, key=lambda v: v.paper), key=lambda v: v.paper):
+        own = list(verdicts)
+        controls = [v for v in own if v.control]
+        counts = [sum(v.verdict == word for v in own) for word in ("holds", "fails", "undecided")]
+        rejected = sum(v.verdict == "rejected" for v in controls)
+        expected = [str(n) for n in (len(own) - len(controls), *counts, len(controls), rejected)]
+        assert found[f"arXiv {paper}" if paper else "Tasks without a "] == expected
+    assert "| paper |" not in claims_table(VERDICTS[:1], "markdown")
 
 
 def test_the_leaderboard_says_who_failed_and_why():

@@ -490,6 +490,19 @@ def test_metrics_of_all_moments_become_scalars_with_certificates(compiled):
     assert all(0 <= residual < 1e-4 for residual in found.certificates.values())
 
 
+def test_a_curve_is_reduced_as_its_metric_says(compiled):
+    """The largest and the smallest record are in the middle of a run that swings; the others keep their last."""
+    reduced = {"kernel_change": max, "average_gradient_norm": min, "pl_constant": min, "train_loss": lambda c: c[-1]}
+    swinging = method("momentum", 1.0, momentum=0.9)
+    listed = [metric(name, "schedule") for name in reduced]
+    (found,) = outcomes(tiny_cell(method=swinging, record={"every": 1}, metrics=listed), compiled=compiled)
+    for name, how in reduced.items():
+        curve = found.arrays[name]
+        assert found.scalars[name] == pytest.approx(how(curve.tolist()), rel=1e-6), name
+        wrong = [*{max(curve), min(curve), curve[-1], curve[0]} - {how(curve.tolist())}]
+        assert len(wrong) >= 2 and all(abs(value / found.scalars[name] - 1) > 0.01 for value in wrong)
+
+
 def test_without_steps_only_the_start_is_measured(compiled):
     cells = tiny_cell(stop=stop(0), metrics=[metric("critical_rate")], method=part("method", "gd", learning_rate=1.0))
     for seed, found in enumerate(outcomes(cells, (0, 1), compiled=compiled)):
@@ -629,7 +642,7 @@ def test_a_warm_search_starts_afresh_now_and_then(monkeypatch):
     (outcome,) = outcomes(cell)
     errors = np.abs(outcome.arrays["sharpness"][:-1] / [largest(two.hessian(w)) for w in account.weights[:-1]] - 1)
     assert asked
-    assert np.max(errors[::2]) < 1e-8
+    assert np.max(errors[::2]) < 1e-7
 
 
 # -- several devices --------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from tangentbench.runners.statistics import Interval
 from tangentbench.runners.tables import claims_table
@@ -465,3 +466,104 @@ def test_verdicts_flip_rarely_and_noise_is_seldom_decided():
     for word in ("holds", "fails"):
         share = decided.count(word) / len(decided)
         assert abs(share - 0.025) < 4 * math.sqrt(0.025 * 0.975 / len(decided)), word
+
+
+METHODS = [f"method_{k}" for k in range(12)]
+NO_POINT = {"status": "ok", "outcome": "divergent", "scalars": {}}
+
+
+def of_methods(values, claim=None, *more, unscored=(), tuned=lambda cell, seed: 1.0):
+    """The verdict of a claim about twelve methods, each tuned in one cell and scored in another."""
+    claim = {"metric": "m", "against": "b", "at_most": -0.5, "methods_at_least": 10, **(claim or {})}
+    task = make_task({"id": "claim", "rank_correlation": claim}, *more, leaderboard=object())
+    tune = [make_cell({"method": n}, method={"name": n}, role="tune", seeds=[1000000]) for n in METHODS]
+    score = [make_cell({"method": n}, method={"name": n}, role="score") for n in METHODS if n not in unscored]
+    runs = runs_of(lambda cell, seed: (tuned if cell.role == "tune" else values)(cell, seed))
+    found = evaluate(task, [*tune, *score], runs)
+    return found if more else found[0]
+
+
+def ranked(slope, spread):
+    """Metric `m` of a method: a slope times its place, which is metric `b`, plus noise."""
+
+    def values(cell, seed):
+        place = METHODS.index(cell.method["name"])
+        scalars = {"b": float(place), "m": math.exp(slope * place + spread * noise(cell, seed)), "f": noise(cell, seed)}
+        return {"scalars": scalars}
+
+    return values
+
+
+@pytest.mark.parametrize(
+    ("slope", "spread", "expected"),
+    [(-1.0, 0.5, "holds"), (1.0, 0.5, "fails"), (0.0, 1.0, "fails"), (-0.2, 2.2, "undecided")],
+)
+def test_rank_correlation(slope, spread, expected):
+    verdict = of_methods(ranked(slope, spread))
+    assert (verdict.verdict, verdict.kind, verdict.seeds, verdict.missing) == (expected, "rank_correlation", 8, "")
+    # scipy's rho of each seed, and their mean: not the rho of the methods' means, nor of all seeds pooled
+    rows = []
+    for seed in SEEDS:
+        found = [ranked(slope, spread)(make_cell({"method": n}, method={"name": n}), seed)["scalars"] for n in METHODS]
+        rows.append([[row["m"] for row in found], [row["b"] for row in found]])
+    expected_value = np.mean([stats.spearmanr(*row)[0] for row in rows])
+    assert verdict.value == pytest.approx(expected_value, abs=1e-12)
+    if expected == "undecided":
+        pooled = stats.spearmanr(*np.concatenate(rows, axis=1))[0]
+        of_means = stats.spearmanr(*np.mean(rows, axis=0))[0]
+        assert abs(pooled - expected_value) > 1e-3 and abs(of_means - expected_value) > 1e-3
+
+
+def test_methods_that_diverged_are_named_and_left_out_of_every_seed():
+    def values(cell, seed):
+        if (cell.method["name"], seed) == ("method_3", 5):
+            return {"outcome": "divergent", "scalars": {"m": 1.0, "b": 1.0}}
+        if cell.method["name"] == "method_3":
+            return {"scalars": {"m": 1e9, "b": 1e9}}  # would turn the order
+        return ranked(-1.0, 0.0)(cell, seed)
+
+    verdict = of_methods(values)
+    assert (verdict.verdict, verdict.value, verdict.seeds) == ("holds", -1.0, 8)
+    assert verdict.missing == "without method_3 (divergent)"
+
+
+def test_a_method_without_a_stable_rate_is_named():
+    verdict = of_methods(ranked(-1.0, 0.0), unscored=["method_0"], tuned=lambda cell, seed: NO_POINT)
+    assert (verdict.verdict, verdict.missing) == ("holds", "without method_0 (no stable point)")
+
+
+def test_too_few_methods_decide_nothing():
+    verdict = of_methods(ranked(-1.0, 0.0), unscored=METHODS[:3], tuned=lambda cell, seed: NO_POINT)
+    assert (verdict.verdict, verdict.value) == ("undecided", None)
+    assert verdict.reason.startswith(
+        "needs 10 methods with both values, got 9 methods, without method_0 (no stable point)"
+    )
+    assert of_methods(ranked(-1.0, 0.0), {"methods_at_least": 9}, unscored=METHODS[:3]).verdict == "holds"
+
+
+@pytest.mark.parametrize("why", [None, "interrupted", "skipped"])
+def test_no_verdict_about_methods_before_all_are_tuned_and_scored(why):
+    waiting = why and {"status": why, "outcome": None}
+    verdict = of_methods(ranked(-1.0, 0.0), unscored=["method_0"], tuned=lambda cell, seed: waiting)
+    assert (verdict.verdict, verdict.value) == ("not run", None)
+    last = ranked(-1.0, 0.0)
+    verdict = of_methods(
+        lambda cell, seed: waiting if (cell.method["name"], seed) == ("method_4", 7) else last(cell, seed)
+    )
+    assert (verdict.verdict, verdict.missing) == ("not run", f"1 of 8 seeds left out: 1 {why or 'not run'}")
+
+
+def test_a_failed_run_takes_its_seed_and_not_its_method():
+    error = {"status": "error", "outcome": None}
+    good = ranked(-1.0, 0.0)
+    verdict = of_methods(
+        lambda cell, seed: error if (cell.method["name"], seed) == ("method_4", 7) else good(cell, seed)
+    )
+    assert (verdict.verdict, verdict.seeds, verdict.missing) == ("undecided", 7, "1 of 8 seeds left out: 1 error")
+
+
+def test_the_control_of_a_rank_correlation_ranks_another_metric():
+    control = {"id": "not", "control": "claim", "metric": "f"}
+    claim, other = of_methods(ranked(-1.0, 0.1), {}, control)
+    assert (claim.verdict, other.verdict, other.metric) == ("holds", "rejected", "f")
+    assert of_methods(ranked(-1.0, 0.1), {}, {**control, "metric": "m"})[1].verdict == "not rejected"

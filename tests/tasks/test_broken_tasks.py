@@ -59,6 +59,22 @@ leaderboard:
   tune_seeds: 2
 """
 
+RANKED = (
+    ARENA.replace("[test_loss,", "[train_loss, agop_alignment, test_loss,")
+    + """\
+claims:
+  - id: aligned_is_better
+    says: The better aligned, the lower the test loss
+    rank_correlation: {metric: test_loss, against: agop_alignment, at_most: -0.5}
+  - id: not_the_training_loss
+    says: Not the training loss
+    control: aligned_is_better
+    metric: train_loss
+tiers:
+  smoke: {leaderboard: {methods: [gd]}}
+"""
+)
+
 SEARCH = """\
 title: A broken search
 version: 1
@@ -139,7 +155,7 @@ EXPONENT = "exponent: {metric: test_loss, along: model.width, within: [-2, -0.1]
 
 CASES = {
     # the file
-    "empty": (TASK, TASK, "§", "the file is empty", "the example in README.md"),
+    "empty": (TASK, TASK, "§", "the file is empty", "`tangentbench new task NAME` writes one"),
     "not a mapping": (TASK, TASK, "§- a\n- b\n", "a task file is a mapping", ""),
     "tab": (TASK, "  smoke:", "§\tsmoke:", "tab in the indentation", "indent with spaces"),
     "control character": (TASK, "A broken", "A §\0broken", "control character U+0000", "remove it"),
@@ -470,7 +486,12 @@ CASES = {
     "control of the same pair": (
         TASK, "tiers:", "  - {id: more, says: More, control: smaller_is_better, where: {model.width: 64}, between: "
         "§[{method.batch_size: 16}, {method.batch_size: 8}]}\ntiers:",
-        "the control selects the same cells as 'smaller_is_better'", "change one factor in `where`",
+        "the control selects the same cells as 'smaller_is_better'", "give it a `between` of two other cells",
+    ),
+    "control that names one of the pair": (
+        TASK, "tiers:", "  - {id: more, says: More, control: smaller_is_better, where: {model.width: 64, "
+        "§method.batch_size: 16}}\ntiers:",
+        "'method.batch_size' is what the two cells of the claim that it controls differ in", "a `between` of its own",
     ),
     "metric beside its kind": (
         TASK, "    contrast: {", "    §metric: test_loss\n    contrast: {",
@@ -632,6 +653,46 @@ CASES = {
     "no curve in the arena": (
         ARENA, "[test_loss,", "[{name: test_loss, at: end},", "the arena's metric 'test_loss' must be a curve", "at: schedule",
     ),
+    # claims of an arena
+    "claim about the cells of an arena": (
+        RANKED, "rank_correlation: {metric: test_loss, against: agop_alignment, at_most: -0.5}",
+        "§threshold: {metric: test_loss, at_most: 1}", "'threshold' is about cells, and those of an arena belong to its methods",
+        "write a rank_correlation, or remove `leaderboard`",
+    ),
+    "methods without an arena": (
+        TASK, EXPONENT, "§rank_correlation: {metric: test_loss, against: agop_alignment, at_most: -0.5}",
+        "a rank_correlation is about the methods of an arena", "add `leaderboard: …` to the task",
+    ),
+    "too few methods": (
+        RANKED, "tune_seeds: 2", "tune_seeds: 2\n  methods: [gd, sgd, adam, lion]", "4 methods compete; at least 10 are needed",
+        "let more methods compete, or lower methods_at_least",
+    ),
+    "more methods than there are": (
+        RANKED, "at_most: -0.5", "at_most: -0.5, methods_at_least: §200", "methods compete; at least 200 are needed", "",
+    ),
+    "ranked against itself": (
+        RANKED, "against: agop_alignment", "against: §test_loss", "'test_loss' is ranked against itself", "name another metric",
+    ),
+    "ranked against what is not measured": (
+        RANKED, "against: agop_alignment", "against: §agop_alinment", "the task does not measure 'agop_alinment'",
+        "did you mean 'agop_alignment'?",
+    ),
+    "rank correlation without a region": (
+        RANKED, "against: agop_alignment, at_most: -0.5", "against: agop_alignment", "give exactly one of at_least, at_most",
+        "at_most: -0.5",
+    ),
+    "control of methods without a metric": (
+        RANKED, "    metric: train_loss\n", "", "the control selects the same cells as 'aligned_is_better'",
+        "give it another `metric`",
+    ),
+    "control ranked against itself": (
+        RANKED, "    metric: train_loss\n", "    metric: §agop_alignment\n",
+        "'agop_alignment' is what the claim ranks its metric against", "name another metric",
+    ),
+    "methods where": (
+        RANKED, "  - id: not_the_training_loss\n    says: Not the training loss\n    control: aligned_is_better\n"
+        "    metric: train_loss\n", "    where: {§method: gd}\n", "'method' is not swept", "the task has no sweep",
+    ),
     # searches
     "reversed search": (SEARCH, "[1, 3]", "§[3, 1]", "between must rise from low to high, got [3, 1]", "swap the two"),
     "coarse search": (SEARCH, "tolerance: 0.01", "tolerance: §5", "tolerance must be below 2", ""),
@@ -686,7 +747,7 @@ def test_a_mistake_is_reported_at_its_place(tmp_path, monkeypatch, base, old, ne
 @pytest.mark.parametrize(
     "base",
     [
-        *(TASK, ARENA, SEARCH, RECURSION, GRAPH, GENERATED, CONVOLUTION),
+        *(TASK, ARENA, RANKED, SEARCH, RECURSION, GRAPH, GENERATED, CONVOLUTION),
         RECURSION.replace(", expansion: quadratic", ""),
         RECURSION.replace("expansion: quadratic", "expansion: linear"),
         RECURSION.replace("relu, expansion: quadratic", "tanh"),

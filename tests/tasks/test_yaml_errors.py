@@ -46,3 +46,12 @@ def test_syntax_is_explained(monkeypatch, parser, text, line, message, hint):
     (problem,) = caught.value.problems
     assert problem.line == line and problem.message.startswith("not valid YAML: ")
     assert message in problem.message and hint in problem.suggestion
+
+
+def test_an_end_without_a_line_end_is_in_the_last_line():
+    """PyYAML sees the end of the file in a line after the last; an editor does not show it."""
+    for text, place in (("title: {a", (1, 10)), ("title: {a\n", (2, 1)), ("a: 1\nb: [1,", (2, 7))):
+        with pytest.raises(TaskFileError) as caught:
+            parse(text, "task.yaml")
+        (problem,) = caught.value.problems
+        assert (problem.line, problem.col) == place and "is not closed" in problem.message or text.endswith(",")

@@ -1,0 +1,215 @@
+"""What `tangentbench verify` says of a results folder that someone else made: does it check out, and how far."""
+
+from __future__ import annotations
+
+import json
+import random
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from . import provenance, verify_records, verify_rerun
+from .records import Run, started
+from .results import MARKER, Store, StoreError
+from .rows import render
+from .schedule import Event
+from .verify_records import Fault
+
+PASSED, FAILED, NONE = "passed", "failed", "not checked"
+CELLS = 3  # that are run again
+MOST = 5  # faults of one check that are printed
+
+
+class NoRunsThere(Exception):
+    """The folder may be a results folder, and has no run."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: how it ended, what was looked at, and everything that was found wrong."""
+
+    check: str
+    result: str
+    found: str
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """All checks of a folder, and whether a run of the rerun ended in error, timeout or out of memory."""
+
+    folder: str
+    checks: tuple[Check, ...]
+    broken: bool = False
+
+    @property
+    def failed(self) -> list[Check]:
+        return [check for check in self.checks if check.result == FAILED]
+
+    @property
+    def exit_code(self) -> int:
+        return 2 if self.broken else 3 if self.failed else 0
+
+
+def verify(
+    path: str,
+    *,
+    cells: int = CELLS,
+    seed: int | None = None,
+    whole: bool = False,
+    folder: str | None = None,
+    jobs: int | None = None,
+    notify: Callable[[Event], None] = lambda event: None,
+) -> Report:
+    """Checks every record of a results folder, and runs some of its cells again.
+
+    Args:
+        path: the folder.
+        cells: how many cells are run again, with all their seeds, for `verify_rerun.STEPS` steps.
+        seed: chooses them; by default nobody knows it beforehand.
+        whole: they are run to their end.
+        folder: of more task files.
+        jobs: worker processes.
+        notify: takes the scheduler's events.
+
+    Raises:
+        StoreError: there is no such folder, or it is no results folder.
+        NoRunsThere: it is empty.
+        TaskFileError: a task file here is not valid.
+    """
+    store = _opened(path)
+    places = [(d, c, s) for d in store.digests() for c in store.codes(d) for s in store.seeds(d, c)]
+    if not places:
+        raise NoRunsThere(f"{path} holds no runs")
+    readable, unreadable = verify_records.read(store, places)
+    runs, changed = verify_records.cells(readable)
+    code = _code(runs)
+    shown = [run for run in runs if run.code == code]
+    other = len(runs) - len(shown)
+    asked = verify_records.Asked(folder)
+    known, strangers = verify_records.tasks(shown, asked)
+    checks = [
+        _ended("records", f"{len(readable)} of {len(places)} runs can be read", unreadable),
+        _ended("cells", f"{_number(runs)} cells are what their digests say", changed),
+        _ended("tasks", f"{_number(known)} cells are asked by {len({r.task for r in known})} tasks here", strangers),
+        _ended("code", _made_by(code, other), verify_records.codes(runs)),
+        _ended("provenance", _made_with(shown), verify_records.provenances(runs)),
+        _ended("numbers", f"those of {len(runs)} runs agree with their curves", verify_records.numbers(store, runs)),
+    ]
+    options = {"whole": whole, "jobs": jobs, "notify": notify}
+    again, broken = _again(store, known, asked, cells, seed, options)
+    return Report(path, (*checks, again), broken)
+
+
+def text(report: Report, fmt: str = "table") -> str:
+    """The checks as a table, Markdown, CSV or JSON."""
+    if fmt == "json":
+        document = {"folder": report.folder, "verified": not report.failed, "checks": [*map(asdict, report.checks)]}
+        return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    rows = [
+        {"check": check.check, "result": check.result, "found": line}
+        for check in report.checks
+        for line in ([check.found] if not check.faults else _lines(check, None if fmt == "csv" else MOST))
+    ]
+    return render(rows, fmt)
+
+
+def line(report: Report) -> str:
+    """What came out, in one line."""
+    if not report.failed:
+        beside = f"tangentbench compare {shlex.quote(report.folder)} results"
+        return f"{report.folder} is verified; `{beside}` shows its boards beside yours"
+    first = report.failed[0]
+    what = f"{first.check}: {first.faults[0] if first.faults else first.found}"
+    more = f" (and {', '.join(check.check for check in report.failed[1:])})" if report.failed[1:] else ""
+    return f"{report.folder} does not verify: {what}{more}"
+
+
+def print_report(report: Report, fmt: str) -> None:
+    """The checks on standard output; the line that says how it ended there, too, or on standard error if it failed."""
+    print(text(report, fmt))
+    if report.failed:
+        print(line(report), file=sys.stderr)
+    elif fmt in ("table", "markdown"):
+        print(f"\n{line(report)}")
+
+
+def _opened(path: str) -> Store:
+    root = Path(path)
+    if not root.exists():
+        raise StoreError(f"there is no results folder {path}")
+    if not root.is_dir():
+        raise StoreError(f"{path} is a file, and no results folder")
+    if any(root.iterdir()) and not (root / MARKER).exists():
+        raise StoreError(f"{path} is no results folder: it holds no {MARKER}")
+    return Store(root)
+
+
+def _code(runs: Sequence[Run]) -> str:
+    """The code whose runs a board shows, as for `compare`: the current if it has runs there, else the newest."""
+    current = provenance.code_digest()
+    return current if any(run.code == current for run in runs) else max(runs, key=started).code if runs else current
+
+
+def _again(
+    store: Store,
+    known: Sequence[Run],
+    asked: verify_records.Asked,
+    number: int,
+    seed: int | None,
+    options: Mapping[str, Any],
+) -> tuple[Check, bool]:
+    """The rerun, and whether one of its runs was broken."""
+    if number == 0:
+        return Check("rerun", NONE, "not asked for"), False
+    groups: dict[str, list[Run]] = {}
+    for run in known:
+        if run.status == "ok":
+            groups.setdefault(run.digest, []).append(run)
+    if not groups:
+        return Check("rerun", FAILED, "no run here is of a task here; --tasks DIR names more"), False
+    seed = random.SystemRandom().randrange(10**6) if seed is None else seed
+    digests = random.Random(seed).sample(sorted(groups), min(number, len(groups)))
+    chosen = [(asked.cell(groups[digest][0]), groups[digest]) for digest in digests]
+    found = verify_rerun.rerun(store, chosen, **options)
+    where = f"(--cells {number} --seed {seed})"
+    said = f"{found.runs} runs of {len(digests)} cells, {found.steps} steps: {found.words} {where}"
+    if found.runs == 0 and not found.faults:
+        return Check("rerun", FAILED, f"nothing could be run again: {found.words} {where}"), False
+    return _ended("rerun", said, found.faults), found.broken
+
+
+def _ended(name: str, found: str, faults: Iterable[Fault]) -> Check:
+    faults = tuple(faults)
+    return Check(name, FAILED if faults else PASSED, found, faults)
+
+
+def _lines(check: Check, most: int | None) -> list[str]:
+    rest = len(check.faults) - len(check.faults[:most])
+    return [*map(str, check.faults[:most]), *([f"and {rest} more"] if rest else [])]
+
+
+def _number(runs: Iterable[Run]) -> int:
+    return len({run.digest for run in runs})
+
+
+def _made_by(code: str, other: int) -> str:
+    which = "the current code" if code == provenance.code_digest() else "other code than the current"
+    beside = f"; {other} runs of yet other code, which no board shows beside them" if other else ""
+    return f"{code}, {which}{beside}"
+
+
+def _made_with(runs: Sequence[Run]) -> str:
+    if not runs:
+        return "no run"
+    made: Mapping[str, Any] = runs[0].provenance
+    package, versions = (_mapping(made.get(name)) for name in ("package", "versions"))
+    commit = str(package.get("commit") or "no commit")[:10]
+    return f"{commit}{' and changes' if package.get('dirty') else ''}, jax {versions.get('jax')}, {made.get('device')}"
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,253 @@
+"""What can be told of stored runs without running anything: that they are whole, and what they say they are."""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from ..tasks import load, plug_ins, registry
+from ..tasks.registry import UnknownName
+from ..tasks.spec import TIERS, Cell, Limits
+from . import provenance
+from .records import Run
+from .results import CorruptRun, Store
+
+REDUCE = {"last": lambda curve: curve[-1], "max": np.max, "min": np.min}
+KEYS = {"package": dict, "versions": dict, "python": str, "device": str, "xla_flags": str, "argv": list}
+"""What every provenance has."""
+SAME = ("device", "versions", "xla_flags")
+"""What one code digest covers, beside the sources."""
+ROUNDING = 1e-6  # of a curve that is stored in less than float64
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong: the run or cell as its path below the folder, and what it is."""
+
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+def place(run: Run) -> str:
+    return f"{run.digest}/{run.code}/{run.seed}"
+
+
+def read(store: Store, places: Iterable[tuple[str, str, int]]) -> tuple[list[Run], list[Fault]]:
+    """The runs that can be read, and a fault for every other."""
+    runs, faults = [], []
+    for digest, code, seed in places:
+        where = f"{digest}/{code}/{seed}"
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", CorruptRun)
+            run = store.read(digest, code, seed)
+            if run is not None:
+                store.arrays(run)
+        if said:
+            message = str(said[0].message).removeprefix(f"{store.root / where}/")
+            faults.append(Fault(where, message.partition("; it counts")[0].partition("; its arrays count")[0]))
+        elif run is None:
+            faults.append(Fault(where, "there is no run.json"))
+        elif problem := _ill_formed(run):
+            faults.append(Fault(where, problem))
+        else:
+            runs.append(run)
+    return runs, faults
+
+
+def _ill_formed(run: Run) -> str:
+    """What `records.parse` leaves open: the kinds of values, and whether the cell is one."""
+    for kind, empty in (("scalars", True), ("certificates", False), ("seconds", False)):
+        for name, value in getattr(run, kind).items():
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not (number and math.isfinite(value)) and not (value is None and empty):
+                return f"{kind}: {name} is {value!r}, expected a number"
+    if run.tier not in TIERS:
+        return f"tier {run.tier!r} is none"
+    try:
+        cell_of(run)
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"its cell is none: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return ""
+
+
+def cell_of(run: Run) -> Cell:
+    """The cell that a run's record describes; raises pydantic's ValidationError where it describes none."""
+    named = {"task": run.task, "coords": run.coords, "role": run.role, "seeds": [run.seed]}
+    return Cell.model_validate({**run.cell, **named, "limits": Limits().model_dump()})
+
+
+def cells(runs: Iterable[Run]) -> tuple[list[Run], list[Fault]]:
+    """The runs whose cell is what their digest names, and a fault for every other.
+
+    Cells that use a plug-in's component are taken as they are: its sources say what it means, and may be others here.
+    """
+    good, faults = [], []
+    for run in runs:
+        cell = cell_of(run)
+        try:
+            digest = cell.digest
+            same = digest == run.digest or _uses_plug_ins(cell)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:  # a metric without a label, or none at all
+            faults.append(Fault(place(run), f"its cell has no digest ({type(error).__name__}: {error})"))
+            continue
+        if same:
+            good.append(run)
+        else:
+            faults.append(Fault(place(run), f"its cell was changed: what it describes has the digest {digest}"))
+    return good, faults
+
+
+def _uses_plug_ins(cell: Cell) -> bool:
+    """Whether a component of the cell comes from a plug-in, installed here or not."""
+    named = [(kind, getattr(cell, kind).get("name")) for kind in ("dataset", "model", "method")]
+    named += [("loss", cell.loss), *(("metric", metric.get("name")) for metric in cell.metrics)]
+    return bool(plug_ins.sources(cell)) or any(name and name not in registry.table(kind) for kind, name in named)
+
+
+class Asked:
+    """The cells that tasks here ask for, by task, tier and digest."""
+
+    def __init__(self, folder: str | None = None) -> None:
+        self.folder = folder
+        self._tasks: dict[str, dict[str, load.Task] | None] = {}
+        self._cells: dict[tuple[str, str], dict[str, Cell]] = {}
+
+    def task(self, name: str, tier: str) -> load.Task | None:
+        """The task at a tier; None where no task here has the name."""
+        if name not in self._tasks:
+            try:
+                known = name in load.catalog(self.folder)
+                self._tasks[name] = load.load_tiers(name, self.folder) if known else None
+            except UnknownName:
+                self._tasks[name] = None
+        tiers = self._tasks[name]
+        return None if tiers is None else tiers[tier]
+
+    def cells(self, name: str, tier: str) -> dict[str, Cell]:
+        """Every cell that the task may run at the tier, scores at any point of a grid included."""
+        if (name, tier) not in self._cells:
+            task = self.task(name, tier)
+            found = [] if task is None else load.cells(task)
+            if task is not None and task.leaderboard is not None:
+                methods = dict.fromkeys(cell.method["name"] for cell in found)
+                points = ((m, dict(point)) for m in methods for point in registry.find("method", m).grid)
+                found = [*found, *(load.score_cell(task, method, point) for method, point in points)]
+            self._cells[name, tier] = {cell.digest: cell for cell in found}
+        return self._cells[name, tier]
+
+    def cell(self, run: Run) -> Cell:
+        """The task's own cell of a run that it asks for."""
+        return self.cells(run.task, run.tier)[run.digest]
+
+
+def tasks(runs: Iterable[Run], asked: Asked) -> tuple[list[Run], list[Fault]]:
+    """The runs that tasks here ask for, and a fault for every cell that they do not."""
+    known, faults = [], {}
+    for run in runs:
+        task = asked.task(run.task, run.tier)
+        if task is not None and run.digest in asked.cells(run.task, run.tier):
+            known.append(run)
+        elif run.digest not in faults:
+            faults[run.digest] = Fault(place(run), _stranger(run, task))
+    return known, list(faults.values())
+
+
+def _stranger(run: Run, task: load.Task | None) -> str:
+    if task is None:
+        return f"no task here is called '{run.task}'; --tasks DIR names a folder of more"
+    version = run.cell.get("version")
+    if version != task.spec.version:
+        return f"it is of version {version} of {run.task}, which is at version {task.spec.version} here"
+    if run.provenance.get("plug_ins"):
+        return f"{run.task} does not ask this here; it was made with plug-ins, which may be others here"
+    return f"{run.task} does not ask this at tier {run.tier}, though its version is the same"
+
+
+def codes(runs: Sequence[Run]) -> Iterator[Fault]:
+    """Runs whose provenance contradicts their code digest: of the current code, or of others under the same."""
+    here = provenance.provenance([])
+    first: dict[str, Mapping[str, Any]] = {provenance.code_digest(): here}
+    for run in runs:
+        made = first.setdefault(run.code, run.provenance)
+        for key in SAME:
+            if run.provenance.get(key) != made.get(key):
+                whose = "here" if made is here else "in others of that digest"
+                yield Fault(place(run), f"its code digest contradicts its {key}: {_differing(run, made, key)} {whose}")
+                break
+
+
+def _differing(run: Run, made: Mapping[str, Any], key: str) -> str:
+    mine, other = run.provenance.get(key), made.get(key)
+    if isinstance(mine, Mapping) and isinstance(other, Mapping):
+        name = next(n for n in (*mine, *other) if mine.get(n) != other.get(n))
+        mine, other = f"{name} {mine.get(name)}", f"{name} {other.get(name)}"
+    return f"{mine or 'none'}, and {other or 'none'}"
+
+
+def provenances(runs: Iterable[Run]) -> Iterator[Fault]:
+    """Runs that do not say what made them, or say too much."""
+    for run in runs:
+        made = run.provenance
+        lacking = [key for key, kind in KEYS.items() if not isinstance(made.get(key), kind)]
+        if run.status == "ok" and not isinstance(made.get("dataset"), str):
+            lacking.append("dataset")
+        if lacking:
+            yield Fault(place(run), f"its provenance has no {', '.join(lacking)}")
+            continue
+        commit = made["package"].get("commit")
+        if commit is not None and not provenance.COMMIT.fullmatch(str(commit)):
+            yield Fault(place(run), f"its commit {commit!r} is none")
+        elif any(provenance.without_path(str(word)) != word for word in made["argv"] if word != "<path>"):
+            yield Fault(place(run), "its command line holds a path")
+
+
+def numbers(store: Store, runs: Iterable[Run]) -> Iterator[Fault]:
+    """Runs whose scalars are not those of their metrics, or disagree with their curves."""
+    for run in runs:
+        if run.status == "ok" and (problem := _inconsistent(run, store.arrays(run))):
+            yield Fault(place(run), problem)
+
+
+def _inconsistent(run: Run, arrays: Mapping[str, np.ndarray]) -> str:
+    specs = {spec["label"]: spec for spec in run.cell["metrics"]}
+    if odd := sorted(specs.keys() ^ run.scalars.keys()):
+        return f"its scalars are not those of its metrics: {', '.join(odd)}"
+    if "loss_steps" in arrays and (arrays["loss_steps"].size == 0 or arrays["loss_steps"][-1] != run.steps):
+        return f"it has {run.steps} steps, and its loss ends at another"
+    for label, spec in specs.items():
+        reduce = _reduce(spec)
+        if reduce is None:
+            continue
+        curve = arrays.get(label)
+        if curve is None or curve.size == 0:
+            return f"it has no curve of {label}"
+        with np.errstate(all="ignore"):
+            expected = float(REDUCE[reduce](curve))
+        stored = run.scalars[label]
+        if stored is None and not math.isfinite(expected):
+            continue
+        if stored is None or not math.isclose(stored, expected, rel_tol=ROUNDING, abs_tol=0.0):
+            return f"{label} is {stored!r}, and {expected!r} on its curve"
+    return ""
+
+
+@functools.cache
+def _entry_reduce(name: str) -> str | None:
+    entry = registry.table("metric").get(name)
+    return None if entry is None else entry.reduce
+
+
+def _reduce(spec: Mapping[str, Any]) -> str | None:
+    """How the curve of a scheduled metric became its number; None for any other."""
+    return _entry_reduce(spec["name"]) if spec.get("at") == "schedule" else None

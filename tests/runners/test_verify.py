@@ -1,0 +1,371 @@
+"""Someone else's results folder: what is wrong with it is found by the check that is for it, and said in its words."""
+
+import json
+import shlex
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tangentbench.runners import cli, provenance, verify, verify_rerun
+from tangentbench.runners.records import Run
+from tangentbench.runners.results import Store
+from tangentbench.runners.verify_records import cell_of
+from tangentbench.tasks import load
+
+from . import suite_files
+
+LONG = """method: {name: gd, learning_rate: {critical: 0.5}}
+sweep: {method.learning_rate.critical: [0.1, 0.5]}
+stop: {steps: 300}
+record: {every: 30}
+precision: float64
+seeds: 2
+metrics: [{name: train_loss, at: schedule}, test_loss, {name: test_loss, at: start, label: at_start}]
+"""
+NAMES = ("tiny/long", "tiny/holds", "tiny/arena")
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory):
+    folder = suite_files.write(tmp_path_factory.mktemp("verified") / "tasks")
+    (folder / "tiny" / "long.yaml").write_text(suite_files.HEAD.format(title="Longer than what is run again") + LONG)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def computed(tasks):
+    """A store that was really computed."""
+    place = tasks.parent / "results"
+    assert cli.main(["run", *NAMES, "--tasks", str(tasks), "--results", str(place), "--quiet"]) == 0
+    return place
+
+
+@pytest.fixture
+def theirs(computed, tmp_path):
+    """A copy, which a test may change."""
+    return Path(shutil.copytree(computed, tmp_path / "theirs"))
+
+
+@pytest.fixture
+def call(tasks, capsys):
+    def call(folder, *words):
+        code = cli.main(["verify", str(folder), "--tasks", str(tasks), "--quiet", *words])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def runs_of(folder: Path, task: str) -> list[Run]:
+    return [run for run in Store(folder).runs() if run.task == task]
+
+
+def record(folder: Path, run: Run) -> Path:
+    return folder / run.digest / run.code / str(run.seed) / "run.json"
+
+
+def change(folder: Path, run: Run, **fields) -> None:
+    path = record(folder, run)
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def change_curve(folder: Path, run: Run, name: str, factor: float, at: int) -> None:
+    """Multiplies one value of a curve, and stores the record anew as if nothing had happened."""
+    store = Store(folder)
+    arrays = store.arrays(run)
+    arrays[name] = arrays[name].copy()
+    arrays[name][at] *= factor
+    store.write(run, arrays)
+
+
+def where(run: Run) -> str:
+    return f"{run.digest}/{run.code}/{run.seed}"
+
+
+def failing(report: verify.Report) -> dict[str, list[str]]:
+    return {check.check: [fault.message for fault in check.faults] for check in report.failed}
+
+
+# -- what is right -----------------------------------------------------------------------------------------------------
+
+
+def test_what_was_computed_verifies(computed, call):
+    code, out, err = call(computed, "--cells", "100", "--seed", "1", "--format", "json")
+    document = json.loads(out)
+    assert (code, err, document["verified"]) == (0, "", True), out
+    said = {check["check"]: check for check in document["checks"]}
+    assert list(said) == ["records", "cells", "tasks", "code", "provenance", "numbers", "rerun"]
+    assert {check["result"] for check in said.values()} == {"passed"}
+    runs, cells = list(Store(computed).runs()), {run.digest for run in Store(computed).runs()}
+    assert said["records"]["found"] == f"{len(runs)} of {len(runs)} runs can be read"
+    assert said["tasks"]["found"] == f"{len(cells)} cells are asked by 3 tasks here"
+    # of 300 steps the first 200, and up to the next record
+    assert said["rerun"]["found"].startswith(
+        f"{len(runs)} runs of {len(cells)} cells, 210 steps: equal but for rounding"
+    )
+
+
+def test_the_seed_chooses_the_cells_and_is_told(computed, tasks, monkeypatch):
+    chosen = []
+
+    def rerun(store, wanted, **_):
+        chosen.append([cell.digest for cell, _ in wanted])
+        assert all({run.digest for run in runs} == {cell.digest} for cell, runs in wanted)
+        return verify_rerun.Rerun(1, 1, "", ())
+
+    monkeypatch.setattr(verify_rerun, "rerun", rerun)
+    reports = [verify.verify(str(computed), seed=seed, folder=str(tasks)) for seed in (1, 1, 2, 3, None)]
+    assert chosen[0] == chosen[1] and len(chosen[0]) == 3 and len({tuple(sorted(digests)) for digests in chosen}) > 1
+    assert reports[0].checks[-1].found.endswith("(--cells 3 --seed 1)")
+    assert "--seed None" not in reports[-1].checks[-1].found
+
+
+def test_its_boards_beside_ones_own(computed, theirs, tasks, capsys):
+    """The line that a verified folder ends with, typed."""
+    report = verify.verify(str(theirs), cells=0, folder=str(tasks))
+    words = shlex.split(verify.line(report).split("`")[1])
+    assert words[:3] == ["tangentbench", "compare", str(theirs)]
+    assert cli.main([*words[1:-1], str(computed), "--tasks", str(tasks), "--format", "markdown"]) == 0
+    out = capsys.readouterr().out
+    assert "tiny/arena" in out and "| gd |" in out and "| momentum |" in out
+
+
+def test_nothing_is_run_again_if_none_is_asked_for(computed, call, monkeypatch):
+    monkeypatch.setattr(verify_rerun, "rerun", None)
+    code, out, _ = call(computed, "--cells", "0")
+    assert code == 0 and "not asked for" in out and out.splitlines()[-1].startswith(f"{computed} is verified; `")
+
+
+# -- what is none ------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_no_results_folder_is_told_apart(tmp_path, call):
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.tex").touch()
+    (tmp_path / "empty").mkdir()
+    Store(tmp_path / "new", create=True)
+    (tmp_path / "file").touch()
+    for name, expected, message in (
+        ("none", 1, "there is no results folder"),
+        ("file", 1, "is a file, and no results folder"),
+        ("foreign", 1, "is no results folder: it holds no tangentbench.json"),
+        ("empty", 4, "holds no runs"),
+        ("new", 4, "holds no runs"),
+    ):
+        code, out, err = call(tmp_path / name)
+        assert (code, out) == (expected, "") and message in err and err.count("\n") == 1
+
+
+# -- what is damaged or changed ----------------------------------------------------------------------------------------
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (truncated, "run.json: it is damaged (JSONDecodeError"),
+        (lambda path: truncated(path.with_name("arrays.npz")), "its arrays.npz is missing or truncated"),
+        (lambda path: path.with_name("arrays.npz").unlink(), "its arrays.npz is missing or truncated"),
+        (lambda path: flip(path.with_name("arrays.npz")), "arrays.npz: "),
+        (lambda path: path.unlink(), "there is no run.json"),
+        (lambda path: path.write_text(path.read_text().replace('"seed": ', '"seed": 1')), "names another cell"),
+        (lambda path: put(path, scalars={"train_loss": "0.1"}), "scalars: train_loss is '0.1', expected a number"),
+        (lambda path: put(path, seconds={"run": None}), "seconds: run is None, expected a number"),
+        (lambda path: put(path, tier="desktop"), "tier 'desktop' is none"),
+        (lambda path: put(path, status="fine"), "got status 'fine'"),
+        (lambda path: put(path, cell={"version": 1}), "its cell is none: stream: Field required"),
+    ],
+)  # fmt: skip
+def test_a_record_that_is_not_whole(theirs, tasks, damage, message):
+    run = runs_of(theirs, "tiny/holds")[0]
+    damage(record(theirs, run))
+    report = verify.verify(str(theirs), cells=0, folder=str(tasks))
+    (found,) = failing(report)["records"]
+    assert message in found and set(failing(report)) == {"records"} and report.exit_code == 3
+    assert verify.line(report).startswith(f"{theirs} does not verify: records: {run.digest}/{run.code}/{run.seed}: ")
+
+
+def flip(path: Path) -> None:
+    """Changes one byte of an array, and no size."""
+    content = bytearray(path.read_bytes())
+    content[300] ^= 0xFF
+    path.write_bytes(bytes(content))
+
+
+def put(path: Path, **fields) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def test_a_cell_that_was_changed(theirs, tasks):
+    run = runs_of(theirs, "tiny/holds")[0]
+    change(theirs, run, cell={**run.cell, "method": {**run.cell["method"], "learning_rate": {"critical": 0.3}}})
+    report = verify.verify(str(theirs), cells=0, folder=str(tasks))
+    (found,) = failing(report).pop("cells")
+    assert found.startswith("its cell was changed: what it describes has the digest ")
+
+
+def test_a_plug_in_is_no_excuse_for_a_changed_cell(theirs, tasks):
+    run = runs_of(theirs, "tiny/holds")[0]
+    made = {**run.provenance, "plug_ins": ["alien 1.0"]}
+    change(theirs, run, cell={**run.cell, "precision": "float64"}, provenance=made)
+    assert "cells" in failing(verify.verify(str(theirs), cells=0, folder=str(tasks)))
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (("version: 1", "version: 2"), "it is of version 1 of tiny/holds, which is at version 2 here"),
+        (("steps: 6", "steps: 7"), "tiny/holds does not ask this at tier laptop, though its version is the same"),
+        (None, "no task here is called 'tiny/holds'; --tasks DIR names a folder of more"),
+    ],
+)
+def test_a_record_of_another_task(computed, tasks, tmp_path, edit, message):
+    folder = Path(shutil.copytree(tasks, tmp_path / "tasks"))
+    path = folder / "tiny" / "holds.yaml"
+    path.unlink() if edit is None else path.write_text(path.read_text().replace(*edit))
+    report = verify.verify(str(computed), cells=0, folder=str(folder))
+    assert failing(report) == {"tasks": [message] * 2} and report.exit_code == 3  # one for each of its two cells
+
+
+def test_where_no_task_is_known_nothing_verifies(computed, capsys):
+    assert cli.main(["verify", str(computed)]) == 3
+    out, err = capsys.readouterr()
+    assert "no run here is of a task here" in out
+    assert err.startswith(f"{computed} does not verify: tasks: ") and err.endswith(" (and rerun)\n")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("made", "check", "message"),
+    [
+        ({"device": "NVIDIA H100"}, "code", "its code digest contradicts its device: NVIDIA H100, and cpu here"),
+        ({"versions": {"jax": "0.1"}}, "code", "its code digest contradicts its versions: jax 0.1, and jax "),
+        ({"package": {"commit": "--upload-pack"}}, "provenance", "its commit '--upload-pack' is none"),
+        ({"argv": ["tangentbench", "run", "/srv/x"]}, "provenance", "its command line holds a path"),
+        ({"python": None, "dataset": None}, "provenance", "its provenance has no python, dataset"),
+    ],
+)
+def test_a_provenance_that_cannot_be(theirs, tasks, made, check, message):
+    run = runs_of(theirs, "tiny/holds")[0]
+    change(theirs, run, provenance={**run.provenance, **made})
+    (found,) = failing(verify.verify(str(theirs), cells=0, folder=str(tasks)))[check]
+    assert found.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"train_loss": 0.1}, "train_loss is 0.1, and "),
+        ({"train_loss": None}, "train_loss is None, and "),
+        ({"best_loss": 0.0}, "its scalars are not those of its metrics: best_loss"),
+    ],
+)
+def test_a_number_that_its_curve_denies(theirs, tasks, fields, message):
+    run = runs_of(theirs, "tiny/long")[0]
+    change(theirs, run, scalars={**run.scalars, **fields})
+    (found,) = failing(verify.verify(str(theirs), cells=0, folder=str(tasks)))["numbers"]
+    assert found.startswith(message)
+
+
+def test_a_number_of_steps_that_its_curve_denies(theirs, tasks):
+    run = runs_of(theirs, "tiny/long")[0]
+    change(theirs, run, steps=299)
+    (found,) = failing(verify.verify(str(theirs), cells=0, folder=str(tasks)))["numbers"]
+    assert found == "it has 299 steps, and its loss ends at another"
+
+
+# -- what only a rerun can tell ----------------------------------------------------------------------------------------
+
+
+def test_numbers_that_were_made_up(theirs, call):
+    long, short = runs_of(theirs, "tiny/long"), runs_of(theirs, "tiny/holds")
+    change_curve(theirs, long[0], "loss", 1 + 1e-8, at=150)
+    change(theirs, long[1], scalars={**long[1].scalars, "at_start": long[1].scalars["at_start"] * (1 + 1e-8)})
+    change(theirs, long[2], scalars={**long[2].scalars, "test_loss": 0.001})  # at the end, which is not run again
+    change(theirs, short[0], outcome="catapult")
+    change(theirs, short[1], provenance={**short[1].provenance, "dataset": "0" * 16})
+    change_curve(theirs, short[2], "loss", 1.01, at=3)
+    code, out, err = call(theirs, "--cells", "100", "--format", "json")
+    assert code == 3 and " does not verify: rerun: " in err
+    checks = {check["check"]: check for check in json.loads(out)["checks"]}
+    assert [name for name, check in checks.items() if check["result"] == "failed"] == ["rerun"]
+    found = {fault["where"]: fault["message"] for fault in checks["rerun"]["faults"]}
+    expected = [
+        (long[0], "run again, its loss is "),
+        (long[1], "run again, its at_start is "),
+        (short[0], f"run again, its outcome is {short[0].outcome}; stored is catapult"),
+        (short[1], "run again, it had other data"),
+        (short[2], "run again, its loss is "),
+    ]
+    assert set(found) == {where(run) for run, _ in expected}
+    for run, message in expected:
+        assert found[where(run)].startswith(message), message
+    found = verify_rerun.rerun(Store(theirs), [(cell_of(long[2]), [runs_of(theirs, "tiny/long")[2]])], whole=True)
+    assert found.steps == 300 and [fault.where for fault in found.faults] == [where(long[2])]
+    assert found.faults[0].message.endswith("; stored is 0.001")
+
+
+def test_runs_of_other_code_may_differ_by_the_margins(theirs, tasks, monkeypatch):
+    """As from another device: 1% is within a loss's margin of 5%, a fifth is not."""
+    for digest in Store(theirs).digests():
+        (code,) = Store(theirs).codes(digest)
+        (theirs / digest / code).rename(theirs / digest / "e15e")
+    for path in theirs.rglob("run.json"):
+        made = json.loads(path.read_text())
+        put(path, code="e15e", provenance={**made["provenance"], "device": "NVIDIA H100"})
+    close, far = runs_of(theirs, "tiny/long")[:2]
+    change_curve(theirs, close, "loss", 1.01, at=50)
+    change_curve(theirs, far, "loss", 1.2, at=50)
+    report = verify.verify(str(theirs), cells=100, folder=str(tasks))
+    (check,) = report.failed
+    assert [fault.where for fault in check.faults] == [f"{far.digest}/e15e/{far.seed}"]
+    assert report.checks[3].found == "e15e, other code than the current"
+
+
+def test_a_run_that_cannot_be_made_is_an_error(tasks, tmp_path, call):
+    """Its data and its model do not fit: whoever stored it did not compute it."""
+    (cell,) = load.cells(load.load_task("broken/outputs", folder=tasks))
+    run = Run(
+        task=cell.task, cell=cell.model_dump(mode="json", exclude={"coords", "seeds", "limits", "role", "task"}),
+        coords={}, digest=cell.digest, code=provenance.code_digest(), seed=0, tier="laptop", role="claim", status="ok",
+        scalars={"train_loss": 0.1}, provenance={**provenance.provenance(["tangentbench"]), "dataset": "0" * 16},
+    )  # fmt: skip
+    store = Store(tmp_path / "made_up", create=True)
+    store.write(run)
+    code, _, err = call(store.root)
+    assert code == 2 and "run again, it ended with error: " in err
+    for status, expected in (("ok", 2), ("error", 3)):  # of what has no number, none can be run again
+        store.write(replace(run, status=status, scalars={"train_loss": 0.1} if status == "ok" else {}))
+        assert call(store.root)[0] == expected
+
+
+# -- how numbers are compared ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "apart"),
+    [
+        (1.0, 1.0 + 1e-5, False), (1.0, 1.001, True), (np.nan, np.nan, False), (np.inf, np.inf, False),
+        (np.inf, -np.inf, True), (np.inf, 1.0, True), (np.nan, 1.0, True), (0.0, 0.0, False), (0.0, 1e-9, True),
+    ],
+)  # fmt: skip
+def test_tolerance(a, b, apart):
+    assert bool(verify_rerun.Tolerance(1e-4).apart(np.float64(a), np.float64(b))) == apart
+
+
+def test_how_far_a_cell_is_run_again(tasks):
+    (cell, _) = load.cells(load.load_task("tiny/long", folder=tasks))
+
+    def steps(**changes) -> int:
+        return verify_rerun._shortened(cell.model_copy(update=changes), [], whole=False).stop["steps"]
+
+    assert steps() == 210 and verify_rerun._shortened(cell, [], whole=True).stop["steps"] == 300
+    assert steps(record={"every": 1}) == 200 and steps(record={"every": 300}) == 300
+    assert steps(stop={**cell.stop, "steps": 150}) == 150 and steps(stop={**cell.stop, "steps": 0}) == 0
+    assert steps(method={**cell.method, "schedule": {"name": "cosine"}}) == 300
+    assert steps(bisect={"along": "method.learning_rate.critical"}) == 300
