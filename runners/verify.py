@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..tasks.problem import counted
 from . import provenance, verify_records, verify_rerun
 from .records import Run, started
 from .results import MARKER, Store, StoreError
@@ -94,7 +95,11 @@ def verify(
     checks = [
         _ended("records", f"{len(readable)} of {len(places)} runs can be read", unreadable),
         _ended("cells", f"{_number(runs)} cells are what their digests say", changed),
-        _ended("tasks", f"{_number(known)} cells are asked by {len({r.task for r in known})} tasks here", strangers),
+        _ended(
+            "tasks",
+            f"{_number(known)} cells are asked by {counted(len({r.task for r in known}), 'task')} here",
+            strangers,
+        ),
         _ended("code", _made_by(code, other), verify_records.codes(runs)),
         _ended("provenance", _made_with(shown), verify_records.provenances(runs)),
         _ended("numbers", f"those of {len(runs)} runs agree with their curves", verify_records.numbers(store, runs)),

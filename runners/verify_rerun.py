@@ -121,7 +121,7 @@ def _differences(run: Run, stored: Arrays, new: Run, made: Arrays, *, close: boo
             continue
         a, b = run.scalars.get(label), new.scalars.get(label)
         tolerance = _tolerance(run, spec["name"], close)
-        if (a is None) != (b is None) or (a is not None and tolerance.apart(np.float64(a), np.float64(b))):
+        if (a is None) != (b is None) or (a is not None and tolerance.apart(np.asarray(a), np.asarray(b))):
             yield f"run again, its {label} is {_word(b)}; stored is {_word(a)}"
     if whole and run.outcome != new.outcome:
         yield f"run again, its outcome is {new.outcome}; stored is {run.outcome}"
