@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from .text_table import PIPE_WIDTH, hanging, terminal_width
+
 FORMATS = ("table", "markdown", "csv", "json")
 TIERS = ("smoke", "laptop", "paper")
 SHELLS = ("bash", "zsh", "tcsh")
@@ -59,7 +61,7 @@ EXAMPLES = {
   tangentbench report --tier smoke --any-code""",
     "compare": """
   tangentbench compare commit:main commit:HEAD
-  tangentbench compare commit:main commit:HEAD --attribute   who is to blame: code, environment or precision
+  tangentbench compare commit:main commit:HEAD --attribute   code, environment or precision
   tangentbench compare dir:results_of_main dir:results --format markdown > comment.md
   tangentbench compare results --self          how much moves though nothing changed""",
     "verify": """
@@ -75,7 +77,7 @@ EXAMPLES = {
   tangentbench completion tcsh""",
     "clean": """
   tangentbench clean                           what could be removed, and how much space it takes
-  tangentbench clean --stale                   runs of other sources: no board shows them, only `compare commit:REV`
+  tangentbench clean --stale                   runs of other sources, which no board shows
   tangentbench clean --compiled                compiled programs; the next run compiles again""",
 }
 EXIT_CODES = """exit codes:
@@ -85,6 +87,16 @@ EXIT_CODES = """exit codes:
   3    a claim fails, a control is not rejected, something regressed, or results do not verify
   4    nothing matched
   130  interrupted; the same command continues"""
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Lines of at most 100 characters, which stay where they end, as those of examples, unless they are longer."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=min(terminal_width(), PIPE_WIDTH))
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return super()._fill_text(hanging(text, width), width, indent)
 
 
 class Parser(argparse.ArgumentParser):
@@ -160,7 +172,7 @@ def parser() -> Parser:
         description="Benchmark suite for the training dynamics of neural networks: which methods learn best on which "
         "tasks, and which claims of six papers hold here.",
         epilog=_epilog(""),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
         allow_abbrev=False,
     )
     top.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
@@ -177,7 +189,7 @@ def parser() -> Parser:
             help=text,
             description=text,
             epilog=_epilog(name),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Help,
             allow_abbrev=False,
         )
         if tasks:
@@ -225,7 +237,8 @@ def parser() -> Parser:
     sub.add_argument("task", metavar="TASK", help="a task id, the path of a YAML file, or the name of a component")
     sub = command(
         "validate",
-        "Check task files; says file, line and column of every mistake, and notes claims without a control.",
+        "Check task files; says file, line and column of every mistake, and notes claims without a control and tasks "
+        "whose estimated cost is above a tier's budget. For a named file the estimates are printed in any case.",
         tier=False,
     )
     sub.add_argument("paths", nargs="*", metavar="PATH", help="YAML files or folders; the whole suite if none is given")

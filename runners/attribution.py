@@ -4,7 +4,9 @@ With f(S) a metric where the factors in S are B's and all others A's, all run no
 against f({}). Where effects do not add up to the whole move, what is left is an interaction: f(S) against what all
 smaller sets predict, by inclusion and exclusion, on the scale on which the metric is compared (`changes`). Factors that
 do not differ are not run. What moves between stored runs and the same runs made now has a cause that no run records:
-the machine, its drivers, a library that is not among those whose versions are kept.
+the machine, its drivers, a library that is not among those whose versions are kept. Where no factor differs A alone is
+run again, and the cause is undecided if that gives what is stored. Cells that use a plug-in are not run again, since a
+commit's environment has none: what moved in them is undecided, too.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..tasks import registry
+from ..tasks.spec import digest_of
 from . import compare_cells, comparison, provenance
 from .changes import Margin, family_level
 from .compare_rows import Finding, Pair, Row, moved
@@ -28,6 +31,7 @@ from .sides import Side
 FACTORS = ("code", "environment", "precision")
 UNRECORDED = "unrecorded"
 """What moves though no factor does: stored runs against the same runs made now."""
+VARIABLES = ("XLA_FLAGS", *provenance.NUMERICS)
 AND, TIMES, UNDECIDED = " and ", " × ", "undecided"
 STILL = ("equivalent", "undecided", "missing", "incomparable")
 
@@ -67,11 +71,26 @@ def differing(before: Side, after: Side, pairs: Sequence[Pair]) -> list[str]:
     return [factor for factor in FACTORS if differ[factor]]
 
 
-def environment(side: Side) -> tuple[str, dict[str, str], str]:
-    """Python's minor version, the versions of libraries, and XLA's flags."""
+class Environment(NamedTuple):
+    """Python's minor version, the versions of libraries, those of `VARIABLES` that were set, and plug-ins."""
+
+    python: str
+    versions: dict[str, str]
+    variables: dict[str, str]
+    plug_ins: tuple[str, ...]
+
+
+def environment(side: Side) -> Environment:
+    """What a side was made with, apart from its code; a run that says nothing of variables had none."""
     made = side.runs[0].provenance
     versions = {name: str(version) for name, version in (made.get("versions") or {}).items() if version}
-    return ".".join(str(made.get("python") or "").split(".")[:2]), versions, str(made.get("xla_flags") or "")
+    variables = {"XLA_FLAGS": made.get("xla_flags"), **(made.get("variables") or {})}
+    return Environment(
+        ".".join(str(made.get("python") or "").split(".")[:2]),
+        versions,
+        {name: str(variables[name]) for name in VARIABLES if variables.get(name)},
+        tuple(sorted(map(str, made.get("plug_ins") or ()))),
+    )
 
 
 def attribute(before: Side, after: Side, rerun: Rerun, noise: Noise = NOTHING) -> list[Cause]:
@@ -105,10 +124,27 @@ def attribute(before: Side, after: Side, rerun: Rerun, noise: Noise = NOTHING) -
               **{((task, "", ""), "streams", ""): row for task, row in redrawn.items()}, **rows}  # fmt: skip
     if not moving:
         return []
-    if not factors:
-        return [Cause(row, {}, UNRECORDED) for row in moving.values() if row.verdict not in STILL]
     tasks = {row.task for row in moving.values()}
-    concerned = {_place(pair): pair for pair in pairs if pair.first.task in tasks}
+    concerned = {_place(pair): pair for pair in pairs if pair.first.task in tasks and not _uses_plug_ins(pair)}
+    again = {*concerned, *((pair.first.task, "", "") for pair in concerned.values())}
+    causes = [Cause(row, {}, UNDECIDED) for key, row in moving.items() if key[0] not in again]
+    moving = {key: row for key, row in moving.items() if key[0] in again}
+    causes += _measured(before, after, rerun, noise, factors, concerned, moving, level) if moving else []
+    return [cause for cause in causes if cause.row.verdict not in STILL or cause.cause != UNDECIDED]
+
+
+def _measured(
+    before: Side,
+    after: Side,
+    rerun: Rerun,
+    noise: Noise,
+    factors: Sequence[str],
+    concerned: Mapping[Place, Pair],
+    moving: Mapping[Key, Row],
+    level: float,
+) -> list[Cause]:
+    """The cause of every row, by as many reruns as it takes."""
+    rows = [key for key in moving if key[1] not in ("speed", "streams")]
     level = family_level(len(rows) * (len(factors) + 2)) if rows else level
     found = _Found(factors, concerned, moving, noise, level)
     found.take(A, before)
@@ -121,8 +157,7 @@ def attribute(before: Side, after: Side, rerun: Rerun, noise: Noise = NOTHING) -
     if len(factors) > 2 and any(kind == "metric" for _, kind, _ in left):
         for two in map(frozenset, combinations(factors, 2)):
             found.take(two, rerun(two, found.asked))
-    causes = [found.cause(key, everything=key in left) for key in moving]
-    return [cause for cause in causes if cause.row.verdict not in STILL or cause.cause != UNDECIDED]
+    return [found.cause(key, everything=key in left) for key in moving]
 
 
 class _Found:
@@ -174,7 +209,7 @@ class _Found:
 
     def unexplained(self, key: Key) -> bool:
         """Whether the factors, one by one, do not add up to the move from A made now to B."""
-        if len(self.factors) == 1:
+        if len(self.factors) < 2:
             return False
         if key[1] == "metric":
             return _moved(self.beyond(key, self.everything))
@@ -186,9 +221,12 @@ class _Found:
         return self.beyond(key, part) if len(part) > 1 else self.step(key, NONE, part)
 
     def unrecorded(self, key: Key) -> Row | None:
-        """What moves between the stored runs and those made now: of A or, where it is only there, of B."""
+        """What moves between the stored runs and those made now: of A or, where it is only there, of B.
+
+        Without a factor only A was made now.
+        """
         rows = [self.step(key, A, NONE)]
-        if self.everything in self.runs:
+        if self.factors and self.everything in self.runs:
             rows.append(self.step(key, self.everything, B))
         return next(filter(_moved, rows), rows[0])
 
@@ -254,6 +292,12 @@ def _code_differs(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
         return True
     digests = [provenance.code_digest_at(str(made["commit"])) for made in (a, b)]
     return digests[0] is None or digests[0] != digests[1]
+
+
+def _uses_plug_ins(pair: Pair) -> bool:
+    """Whether the digest of a cell covers sources of plug-ins, by which it is another than that of its meaning."""
+    runs = (next(iter(side.values())) for side in (pair.before, pair.after))
+    return any(run.provenance.get("plug_ins") and run.digest != digest_of(run.cell) for run in runs)
 
 
 def _findings(pair: Pair) -> Iterator[tuple[Key, Finding]]:

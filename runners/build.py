@@ -30,7 +30,7 @@ from . import batches, methods
 from .compiled import Compiled
 
 KERNEL_STEPS = 32  # Lanczos steps on the Gram matrix for rates that are reset during training
-FRESH = 20  # records after which a warm search starts afresh: an eigenvalue that has overtaken is seen then
+FRESH = 20  # records after which a warm search starts afresh
 
 
 class Lane(NamedTuple):
@@ -311,7 +311,7 @@ class Program:
             reached=no,
             diverged=no,
             first_loss=jnp.asarray(jnp.nan, self.dtype),
-            memory={label: jnp.zeros(weights, self.dtype) for label in self.warm},
+            memory={label: jnp.zeros((2, weights), self.dtype) for label in self.warm},
         )
 
     def _check(self, lane: Lane, carry: Carry, loss: jax.Array) -> Carry:
@@ -337,7 +337,8 @@ class Program:
         afresh = carry.step % (FRESH * self.every) == 0
         for label, _, fn in self.scheduled:
             if label in self.warm:
-                before = jnp.where(afresh, 0.0, carry.memory[label])
+                before = carry.memory[label]
+                before = before.at[0].set(jnp.where(afresh, 0.0, before[0]))
                 value, memory[label] = self.warm[label](context, model, before)
             else:
                 value = fn(context, model)

@@ -11,6 +11,7 @@ from ..tasks import registry
 from ..tasks.registry import Entry, UnknownName
 from .contracts.promises import PROMISES
 from .rows import render
+from .text_table import definitions, terminal_width
 
 PASSED, FAILED, NONE = "passed", "failed", "not applicable"
 MOST = 400  # characters of what is said: errors of a compiler are long
@@ -56,10 +57,27 @@ def _named(name: str) -> list[Entry]:
 
 
 def results_of(entry: Entry) -> Iterator[Result]:
-    """The checks of one component, in the order of `PROMISES`; each is run whatever became of the others."""
+    """The checks of one component, in the order of `PROMISES`; each is run whatever became of the others.
+
+    Of one whose source Python cannot read there is only the first, which says where.
+    """
+    if says := _unreadable(entry):
+        yield Result(entry.kind, entry.name, next(iter(PROMISES[entry.kind])), FAILED, says)
+        return
     subject = _contract(entry).Subject(entry)
     for name in PROMISES[entry.kind]:
         yield result_of(entry, name, subject)
+
+
+def _unreadable(entry: Entry) -> str:
+    """The first mistake in the component's source, if Python cannot read it."""
+    try:
+        entry.load()
+    except SyntaxError as error:
+        return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
+    except Exception:  # anything else is told by the checks
+        return ""
+    return ""
 
 
 def result_of(entry: Entry, name: str, subject: Any = None) -> Result:
@@ -88,4 +106,5 @@ def _print_lines(entry: Entry, results: list[Result]) -> None:
     counts = {ended: sum(result.result == ended for result in results) for ended in (PASSED, FAILED, NONE)}
     print(f"{entry.kind} {entry.name}: " + ", ".join(f"{n} {ended}" for ended, n in counts.items() if n))
     for result in results:
-        print(f"  {result.result:<14}  {result.check:<15}  {result.says}", flush=True)
+        head = f"  {result.result:<14}  {result.check:<15}"
+        print("\n".join(definitions({head: result.says}, terminal_width())), flush=True)

@@ -34,12 +34,14 @@ class Sample(NamedTuple):
 class Methods(NamedTuple):
     """The methods of an arena: those that can be compared, by name, and those that cannot, each with the reason.
 
-    `pending`: why methods could not be tuned yet, by tuning seed.
+    `pending`: why methods could not be tuned yet, by tuning seed. `failed`: why some could not be tuned at all although
+    nothing is known against them, by tuning seed: an error, a time limit, too little memory.
     """
 
     complete: dict[str, Cell]
     left_out: dict[str, str]
     pending: dict[int, str]
+    failed: dict[int, str]
 
 
 class Data:
@@ -121,6 +123,7 @@ class Data:
         complete: dict[str, Cell] = {}
         left_out: dict[str, str] = {}
         pending: dict[int, str] = {}
+        failed: dict[int, str] = {}
         for name, grid in tuned.items():
             if name in scored:
                 cell = scored[name]
@@ -130,12 +133,23 @@ class Data:
                 ended = {seed: self._ended(cell, seed) for cell in grid for seed in cell.seeds}
                 waiting = {seed: reason for seed, reason in ended.items() if reason in PENDING}
                 pending |= waiting
-                why = "" if waiting else "no stable point"
+                broken = {} if waiting else self._broken(grid)
+                failed |= broken
+                why = "" if waiting or broken else "no stable point"
             if why:
                 left_out[name] = why
             elif name in scored:
                 complete[name] = scored[name]
-        return Methods(complete, left_out, pending)
+        return Methods(complete, left_out, pending, failed)
+
+    def _broken(self, grid: Sequence[Cell]) -> dict[int, str]:
+        """Why runs did not end at points of a grid that no other run speaks against: it diverged, or died."""
+        broken: dict[int, str] = {}
+        for cell in grid:
+            runs = {seed: run for seed in cell.seeds if (run := self._runs(cell, seed)) is not None}
+            if not any(run.outcome in ("divergent", "dead") for run in runs.values()):
+                broken |= {seed: run.status.replace("_", " ") for seed, run in runs.items() if run.status != "ok"}
+        return broken
 
     def _ended(self, cell: Cell, seed: int) -> str:
         run = self._runs(cell, seed)

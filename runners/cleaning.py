@@ -92,7 +92,7 @@ def _compiled(place: Path) -> Iterator[Path]:
 def _stale(store: Store) -> Iterator[Path]:
     """Folders of runs, each of one cell, code and seed, that other sources made with these libraries on this device.
 
-    What was made elsewhere is current there: the code digest covers device, flags and versions, too.
+    What was made elsewhere is current there: the code digest covers device, flags, versions and variables, too.
     """
     current, here = provenance.code_digest(), _elsewhere(provenance.provenance([]))
     alike: dict[str, bool] = {current: False}
@@ -110,7 +110,7 @@ def _stale(store: Store) -> Iterator[Path]:
 
 
 def _elsewhere(made: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(made.get(key) for key in ("device", "versions", "xla_flags"))
+    return (*(made.get(key) for key in ("device", "versions", "xla_flags")), made.get("variables") or {})
 
 
 def _left(root: Path) -> Iterator[Path]:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import gc
 import os
+import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from .arguments import parser
@@ -23,6 +26,24 @@ from .arguments import parser
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the `tangentbench` command; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    with warnings.catch_warnings():
+        warnings.showwarning = _plainly(warnings.showwarning)
+        return _main(argv)
+
+
+def _plainly(show: Callable[..., None]) -> Callable[..., None]:
+    """Says of a damaged file what is in the message, and not where in this code it was noticed."""
+
+    def shown(message: Warning | str, category: type[Warning], *place: Any, **rest: Any) -> None:
+        if category.__name__ == "CorruptRun":
+            print(f"tangentbench: {message}", file=sys.stderr)
+        else:
+            show(message, category, *place, **rest)
+
+    return shown
+
+
+def _main(argv: list[str]) -> int:
     top = parser()
     try:
         if threading.current_thread() is threading.main_thread():
@@ -43,10 +64,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has gone; nothing to say to anyone
         return 0
     except Exception as error:
+        if _cannot_print(error):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python tries once more when it ends
+            error = CannotDraw(f"cannot print: {os.strerror(getattr(error, 'errno', 0))}")
         if not _is_user_error(error):
             raise
         print(error if _speaks_for_itself(error) else f"tangentbench: {error}", file=sys.stderr)
         return 4 if _nothing_matched(error) else 1
+
+
+def _cannot_print(error: Exception) -> bool:
+    """Whether standard output has no room: errors of files have names."""
+    full = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
+    return isinstance(error, OSError) and error.filename is None and error.errno in full
 
 
 def _terminate(*_: object) -> NoReturn:
@@ -81,12 +111,13 @@ def _speaks_for_itself(error: Exception) -> bool:
 
 def _nothing_matched(error: Exception) -> bool:
     from ..tasks.registry import UnknownName
+    from .sides import NothingThere
 
-    return isinstance(error, NothingMatched) or (isinstance(error, UnknownName) and error.kind == "task")
+    return isinstance(error, (NothingMatched, UnknownName, NothingThere))
 
 
 class CannotDraw(Exception):
-    """The figure cannot be written where it was asked for."""
+    """A figure, a page or an answer cannot be written where it was asked for."""
 
 
 class NothingMatched(Exception):
@@ -158,12 +189,16 @@ def _show(options: argparse.Namespace) -> int:
     from . import listing
 
     name = options.task
-    if not catalog.is_path(name) and name not in catalog.catalog(options.folder) and (found := listing.named(name)):
+    known = catalog.catalog(options.folder)
+    other = not catalog.is_path(name) and name not in known
+    if other and (found := listing.named(name)):
         texts = [listing.show_component(entry, options.format) for entry in found]
         print("[" + ",\n".join(texts) + "]" if options.format == "json" and len(texts) > 1 else "\n\n".join(texts))
-        if family := [task for task in catalog.catalog(options.folder) if task.startswith(f"{name}/")]:
+        if family := [task for task in known if task.startswith(f"{name}/")]:
             print(f"{name} is a family of tasks, too: {', '.join(family)}", file=sys.stderr)
         return 0
+    if other:
+        raise catalog.unknown(name, known, listing.names())
     from . import describe
 
     print(describe.show_task(name, options.tier, options.format, folder=options.folder))
@@ -305,7 +340,8 @@ def _report(options: argparse.Namespace) -> int:
     try:
         written = report.write(found, Path(options.output), figures=options.figures)
     except OSError as error:
-        raise CannotDraw(f"cannot write to {options.output}: {error.strerror or error}") from error
+        hint = "; -o names a folder" if Path(options.output).exists() else ""
+        raise CannotDraw(f"cannot write to {options.output}: {error.strerror or error}{hint}") from error
     print(written.page)
     if waiting := sum(verdict.verdict == "not run" for verdict in found.verdicts):
         what = f"claims {' '.join(options.tasks)}" if options.tasks else "leaderboard"
@@ -326,7 +362,13 @@ def _no_runs(options: argparse.Namespace, store: Any, code: str) -> str:
             tier = options.tier if options.tier in tiers else tiers[0]
             words = [*([] if tier == options.tier else [f"--tier {tier}"]), *(["--any-code"] if any_code else [])]
             return f"{what}; it has {tier} runs{' of other code' if any_code else ''}: add {' '.join(words)}"
-    return f"{what}; run them first"
+    there = {run.task for run in store.runs(code) if run.tier == options.tier}
+    if not options.tasks and (other := sorted(there - {task.id for task in _tasks(options)})):
+        files = "their files" if other[1:] else "its file"
+        return f"{what}; it has runs of {', '.join(other)}: name {files} after `report`"
+    folder = ["--tasks", options.folder] if options.folder else []
+    words = shlex.join([*options.tasks, *folder, "--tier", options.tier, "--results", options.results])
+    return f"{what}; `tangentbench run {words}` makes them"
 
 
 def _tiers(options: argparse.Namespace, store: Any, code: str, any_code: bool, enough: Any) -> list[str]:
@@ -419,13 +461,15 @@ def _boards(planned: Any, runs: Any, code: str, options: argparse.Namespace, don
     from pathlib import Path
 
     from . import output, suite, verdicts
+    from .text_table import hanging, terminal_width
 
     both = options.command == "leaderboard" and not options.tasks
     arenas = suite.arenas(planned, runs, code) if options.command == "leaderboard" else []
     claims = suite.verdicts(planned, runs, code) if both or options.command == "claims" else []
     print(output.boards(arenas, claims, options.format))
     if options.tier == "smoke" and options.format in ("table", "markdown"):
-        print("\nsmoke tier: checks that everything runs; its sizes decide nothing, verdicts count from laptop on")
+        said = "smoke tier: checks that everything runs; its sizes decide nothing, verdicts count from laptop on"
+        print("\n" + hanging(said, terminal_width() if options.format == "table" else len(said)))
     suite_figure = Path(options.results) / "boards.svg"  # only the whole suite draws it by itself
     target = options.plot or (str(suite_figure) if both and (done or not suite_figure.exists()) else None)
     if target is not None and (arenas or claims):

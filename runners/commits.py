@@ -73,7 +73,7 @@ def run(
     """
     there = [task for task in tasks if any(sign in task for sign in "*?[") or _has(commit, task)]
     if tasks and not there:
-        raise StoreError(f"commit {commit[:10]} has none of the tasks {', '.join(tasks)}")
+        raise sides.NothingThere(f"commit {commit[:10]} has none of the tasks {', '.join(tasks)}")
     python = environment(commit, pins=provenance.file_at(commit, "constraints.txt"), quiet=quiet)
     words = ["run", *there, "--tier", tier, "--results", str(Path(results).resolve())]
     words += [*(["--jobs", str(jobs)] if jobs else []), *(["--quiet"] if quiet else [])]

@@ -1,6 +1,6 @@
 """Functions compiled ahead of time, shared by all batches of a worker that need the same ones.
 
-Ten methods of an arena share the measurements at both ends; the two searches of one boundary share everything. A key
+The methods of an arena share the measurements at both ends; the two searches of one boundary share everything. A key
 says what a function means, the shapes of its arguments do the rest.
 """
 

@@ -24,9 +24,13 @@ class WorkerError(Exception):
 
 
 class Crew:
-    """Worker processes that outlive a call of `execute`: the second wave finds what the first one compiled."""
+    """Worker processes that outlive a call of `execute`: the second wave finds what the first one compiled.
 
-    def __init__(self) -> None:
+    `variables` are set in their environment, in place of this process's.
+    """
+
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+        self._variables = dict(variables or {})
         self._idle: list[Worker] = []
 
     def __enter__(self) -> Crew:
@@ -42,7 +46,7 @@ class Crew:
         try:
             worker = self._idle.pop()
         except IndexError:
-            worker = Worker()
+            worker = Worker(self._variables)
         try:
             yield worker
         finally:
@@ -58,7 +62,8 @@ class Worker:
         served: how many requests it was given.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+        self.variables = dict(variables or {})
         self.process: subprocess.Popen[bytes] | None = None
         self.ready, self.served = False, 0
         self._log: Any = None
@@ -74,7 +79,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=self._log,
                 start_new_session=True,
-                env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2")},
+                env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, **self.variables},
             )
         return self.process
 

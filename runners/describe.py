@@ -12,6 +12,7 @@ from ..tasks.load import Task
 from ..tasks.spec import Claim
 from .regions import Rejection, region_of
 from .rows import FORMATS, Row, cell_of, render, text_of
+from .text_table import definitions, hanging, terminal_width
 
 SECTIONS = ("dataset", "model", "loss", "method", "stop", "record", "precision", "bisect")
 SWEPT = "swept"
@@ -46,9 +47,8 @@ def show_task(name: str, tier: str = "laptop", fmt: str = "table", *, folder: st
         return "\n".join([f"# {task.title}", "", *items]) + (f"\n\n{render(claims, fmt)}" if claims else "")
     if fmt != "table":
         raise ValueError(f"unknown format {fmt!r}: choose {', '.join(FORMATS)}")
-    width = max(map(len, pairs))
-    lines = [f"{key:<{width}}  {text}".replace("\n", "\n" + " " * (width + 2)) for key, text in pairs.items()]
-    return "\n".join(lines) + "".join(_claim_text(row) for row in claims)
+    width = terminal_width()
+    return "\n".join(definitions(pairs, width)) + "".join(hanging(_claim_text(row), width) for row in claims)
 
 
 def setup(task: Task) -> dict[str, str]:
@@ -66,7 +66,7 @@ def _texts(facts: Mapping[str, Any]) -> dict[str, str]:
 def _facts(task: Task) -> dict[str, Any]:
     spec, paper = task.spec, task.paper
     axes = list(dict.fromkeys(axis for draft in task.drafts for axis in draft.coords))
-    sweep = {axis: list({repr(d.coords[axis]): d.coords[axis] for d in task.drafts}.values()) for axis in axes}
+    values = {axis: list({repr(d.coords[axis]): d.coords[axis] for d in task.drafts}.values()) for axis in axes}
     arena = spec.leaderboard
     return {
         "title": task.title,
@@ -77,12 +77,21 @@ def _facts(task: Task) -> dict[str, Any]:
         "tier": task.tier,
         **_sections(task),
         "metrics": [_metric_text(metric) for metric in (task.drafts[0].sections["metrics"] if task.drafts else ())],
-        "sweep": {} if arena else sweep,
+        "sweep": {} if arena else _sweep(task, values),
         "labels": {} if arena else {axis: found for axis in axes if (found := _labels(task, axis))},
-        "leaderboard": {**arena.model_dump(exclude_none=True), "methods": sweep["method"]} if arena else None,
+        "leaderboard": {**arena.model_dump(exclude_none=True), "methods": values["method"]} if arena else None,
         "seeds": spec.seeds,
         "stream": spec.stream,
     }
+
+
+def _sweep(task: Task, values: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """The axes with their values; those of a `zip`, which advance together, within it and with repetitions."""
+    together = [axis for axis in task.spec.sweep.get("zip") or {} if axis in values]
+    points = {repr(point): point for draft in task.drafts if (point := [draft.coords[axis] for axis in together])}
+    zipped = dict(zip(together, map(list, zip(*points.values(), strict=True)), strict=True)) if together else {}
+    product = {axis: found for axis, found in values.items() if axis not in together}
+    return {"zip": zipped, **product} if zipped else product
 
 
 def _cell_rows(task: Task) -> list[Row]:

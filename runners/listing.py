@@ -13,6 +13,7 @@ from typing import Any
 from ..tasks import catalog, registry
 from ..tasks.headlines import headline
 from .rows import FORMATS, Row, cell_of, render, text_of
+from .text_table import definitions, terminal_width
 
 BOUNDS = {
     "tolerance": "the largest residual, as a share of the value, with which a run is evidence",
@@ -97,6 +98,11 @@ def named(name: str, kind: str | None = None) -> list[registry.Entry]:
     return [table[name] for each in KINDS.values() if name in (table := registry.table(each))]
 
 
+def names() -> list[str]:
+    """The names of all components."""
+    return [name for kind in KINDS.values() for name in registry.table(kind)]
+
+
 def show_component(entry: registry.Entry, fmt: str = "table") -> str:
     """One component: what it is, and every option with what it may be, its default and its meaning.
 
@@ -124,9 +130,7 @@ def show_component(entry: registry.Entry, fmt: str = "table") -> str:
     if fmt == "markdown":
         items = [f"- **{key}**: {cell_of(text)}" for key, text in pairs.items() if key != "name"]
         return "\n".join([f"# {entry.name}", "", *items, "", table])
-    width = max(map(len, pairs))
-    lines = [f"{key:<{width}}  {text}".replace("\n", "\n" + " " * (width + 2)) for key, text in pairs.items()]
-    return "\n".join([*lines, "", table])
+    return "\n".join([*definitions(pairs, terminal_width()), "", table])
 
 
 def _facts(entry: registry.Entry) -> dict[str, Any]:

@@ -48,6 +48,13 @@ def adamw(
     return optax.adamw(learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay)
 
 
+def nadam(
+    learning_rate: Rate, *, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+) -> optax.GradientTransformation:
+    """Adam with Nesterov's momentum (Dozat 2016): the step looks one update of the first moment ahead."""
+    return optax.nadam(learning_rate, b1=b1, b2=b2, eps=eps)
+
+
 def rmsprop(learning_rate: Rate, *, decay: float = 0.9, eps: float = 1e-8) -> optax.GradientTransformation:
     """RMSProp (Tieleman & Hinton 2012): gradient over a running root mean square."""
     return optax.rmsprop(learning_rate, decay=decay, eps=eps)

@@ -79,7 +79,7 @@ def dry_run(planned: Any, store: Store | None, code: str, fmt: str) -> str:
         Column("then", lambda row: row["then"]),
     ]
     total, lacking = (sum(row[name] for row in rows) for name in ("runs", "missing"))
-    footer = f"{lacking} of {total} runs would be computed at tier {planned.tier}"
+    footer = f"{lacking} of {counted(total, 'run')} would be computed at tier {planned.tier}"
     return tables.render(rows, columns, fmt, footer=footer)
 
 

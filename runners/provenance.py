@@ -82,7 +82,7 @@ def code_digest(kind: str | None = None, root: Path | None = None) -> str:
     parts = [*hashes(root or package_root(), SOURCES), *(f"{name} {_version(name)}" for name in LIBRARIES)]
     parts += [f"{name} {_version(name)}" for name in _DEVICE_PLUG_INS if _version(name)]
     parts += [f"XLA_FLAGS {flag}" for flag in _xla_flags()]
-    parts += [f"{name} {os.environ[name].strip().lower()}" for name in NUMERICS if os.environ.get(name, "").strip()]
+    parts += [f"{name} {value}" for name, value in numerics().items()]
     return hashlib.sha256("\n".join([*parts, kind or device_kind()]).encode()).hexdigest()[:16]
 
 
@@ -109,8 +109,8 @@ def provenance(argv: Sequence[str], kind: str | None = None) -> dict[str, Any]:
         kind: the device kind; by default `device_kind()`.
 
     Returns:
-        JSON: `package` (see there), `versions` of `LIBRARIES`, `python`, `device`, `xla_flags`, `argv`, `plug_ins`, and
-        `started`, the time in UTC.
+        JSON: `package` (see there), `versions` of `LIBRARIES`, `python`, `device`, `xla_flags`, `variables` (see
+        `numerics`), `argv`, `plug_ins`, and `started`, the time in UTC.
     """
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -119,9 +119,16 @@ def provenance(argv: Sequence[str], kind: str | None = None) -> dict[str, Any]:
         "python": platform.python_version(),
         "device": kind or device_kind(),
         "xla_flags": " ".join(map(without_path, os.environ.get("XLA_FLAGS", "").split())),
+        "variables": {name: without_path(value) for name, value in numerics().items()},
         "argv": [_program(argv[0]), *map(without_path, argv[1:])] if argv else [],
         "plug_ins": sorted(_plug_ins()),
     }
+
+
+def numerics() -> dict[str, str]:
+    """The variables of `NUMERICS` that are set, in lower case."""
+    values = {name: os.environ.get(name, "").strip().lower() for name in NUMERICS}
+    return {name: value for name, value in values.items() if value}
 
 
 def package_root() -> Path:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import commits, provenance
-from .attribution import Rerun, environment
+from .attribution import VARIABLES, Rerun, environment
 from .compare_rows import Pair
 from .noise import cells_of
 from .results import Store, StoreError
@@ -42,10 +42,12 @@ def _rerun(before: Side, after: Side, pairs: Sequence[Pair], chosen: frozenset[s
     """
     code = after if "code" in chosen else before
     commit = _commit(code)
-    python, versions, flags = environment(after if "environment" in chosen else before)
-    if bad := [f"{name} {version}" for name, version in versions.items() if not PIN.fullmatch(f"{name}=={version}")]:
+    made = environment(after if "environment" in chosen else before)
+    if bad := [
+        f"{name} {version}" for name, version in made.versions.items() if not PIN.fullmatch(f"{name}=={version}")
+    ]:
         raise StoreError(f"{before.name} or {after.name} was made with '{bad[0]}', which is no version of a library")
-    pins = "".join(f"{name}=={version}\n" for name, version in versions.items())
+    pins = "".join(f"{name}=={version}\n" for name, version in made.versions.items())
     cells = []
     for pair in pairs:
         (cell,) = cells_of(pair.before.values())
@@ -60,9 +62,10 @@ def _rerun(before: Side, after: Side, pairs: Sequence[Pair], chosen: frozenset[s
     folder.mkdir()
     wanted, results = folder / "cells.json", folder / "results"
     wanted.write_text(json.dumps(cells), encoding="utf-8")
-    found = commits.environment(commit, pins=pins, python=python, quiet=quiet)
+    found = commits.environment(commit, pins=pins, python=made.python, quiet=quiet)
     words = [f"{provenance.repository()}/{SCRIPT}", str(wanted), str(results), before.tier]
-    ended, said = commits.call(found, words, commit, variables={"XLA_FLAGS": flags or None}, quiet=quiet)
+    variables = {name: made.variables.get(name) for name in VARIABLES}
+    ended, said = commits.call(found, words, commit, variables=variables, quiet=quiet)
     store = Store(results)
     runs = tuple(store.runs())
     if ended or not runs:

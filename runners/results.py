@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import tempfile
 import time
 import warnings
@@ -35,6 +36,7 @@ __all__ = ["Cell", "CorruptRun", "Lookup", "Run", "Store", "StoreError"]
 MARKER = "tangentbench.json"
 TIER_MARK = "tier-"
 """How the empty files are called that say which tiers share a cell's runs."""
+MOST = 2**26  # bytes of a record that are read
 
 
 class StoreError(Exception):
@@ -61,7 +63,8 @@ class Store:
         try:
             self._open(create)
         except OSError as error:
-            raise StoreError(f"cannot use the results folder {self.root}: {_why(error)}") from error
+            hint = "; choose another with --results" if create else ""
+            raise StoreError(f"cannot use the results folder {self.root}: {_why(error)}{hint}") from error
 
     def read(self, digest: str, code: str, seed: int) -> Run | None:
         """The run, or None where it is missing; a damaged one warns (`CorruptRun`) and counts as missing."""
@@ -72,6 +75,8 @@ class Store:
             if pause:  # to sleep for no time still gives the processor away
                 time.sleep(pause)
             try:
+                if problem := _unreadable(path, MOST):
+                    break
                 text = path.read_bytes()
             except (FileNotFoundError, NotADirectoryError):
                 return None
@@ -145,8 +150,12 @@ class Store:
         """The arrays of a run; empty where it has none, or (with a `CorruptRun` warning) where they are damaged."""
         path = self._folder(run.digest, run.code, run.seed) / "arrays.npz"
         try:
+            if problem := _unreadable(path):
+                raise ValueError(problem)
             # opened here, because numpy leaves the file of a damaged archive open
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                if sum(entry.file_size for entry in archive.zip.infolist()) > self.arrays_bytes(run):
+                    raise ValueError("it holds less than it expands to")
                 return {name: archive[name] for name in archive.files}
         except FileNotFoundError:
             return {}
@@ -158,13 +167,17 @@ class Store:
             warnings.warn(f"{path}: {problem}; its arrays count as missing", CorruptRun, stacklevel=2)
             return {}
 
+    def arrays_bytes(self, run: Run) -> int:
+        """The size of a run's arrays; 0 where it has none."""
+        return _size(self._folder(run.digest, run.code, run.seed) / "arrays.npz") or 0
+
     def digests(self) -> list[str]:
         """Digests of the cells that have a folder."""
         return [name for name in _folders(self.root) if NAME.fullmatch(name)]
 
     def codes(self, digest: str) -> list[str]:
         """Code digests under which a cell has runs."""
-        return _folders(self.root / digest)
+        return [name for name in _folders(self.root / digest) if NAME.fullmatch(name)]
 
     def seeds(self, digest: str, code: str) -> list[int]:
         """Seeds of a cell that have a folder, readable or not."""
@@ -237,6 +250,8 @@ class Store:
     def _open(self, create: bool) -> None:
         marker = self.root / MARKER
         if marker.exists():
+            if problem := _unreadable(marker, MOST):
+                raise StoreError(f"cannot read {marker}: {problem}")
             try:
                 schema = json.loads(marker.read_text(encoding="utf-8"))["schema"]
             except (ValueError, KeyError, TypeError) as error:
@@ -307,6 +322,14 @@ def _size(path: Path) -> int | None:
         return path.stat().st_size
     except OSError:
         return None
+
+
+def _unreadable(path: Path, most: int | None = None) -> str:
+    """Why a file of a stranger's folder must not be opened, if so: a pipe never ends, and neither does a device."""
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):  # a folder is refused when it is opened
+        return "it is no regular file"
+    return f"it has {found.st_size} bytes, more than a record" if most is not None and found.st_size > most else ""
 
 
 def _why(error: OSError) -> str:

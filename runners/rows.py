@@ -6,15 +6,12 @@ import csv
 import io
 import json
 import re
-import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .text_table import Head, layout
+from .text_table import Head, layout, terminal_width
 
 FORMATS = ("table", "markdown", "csv", "json")
-PIPE_WIDTH = 120
 
 Row = Mapping[str, Any]
 
@@ -40,8 +37,7 @@ def render(rows: Sequence[Row], fmt: str, columns: Sequence[str] = ()) -> str:
 def _table(names: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     # the first column is what one types next: never broken
     heads = [Head(name, keep=index == 0) for index, name in enumerate(names)]
-    width = shutil.get_terminal_size((PIPE_WIDTH, 24)).columns if sys.stdout.isatty() else PIPE_WIDTH
-    return "\n".join(layout(heads, cells, width))
+    return "\n".join(layout(heads, cells, terminal_width()))
 
 
 def text_of(value: Any) -> str:

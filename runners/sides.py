@@ -11,10 +11,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..tasks.problem import did_you_mean
 from ..tasks.spec import meaning
 from . import provenance
 from .records import Cell, Run, started
 from .results import Store, StoreError
+
+MOST = 8
+"""Tasks that are named where others were asked for."""
+
+
+class NothingThere(StoreError):
+    """There are runs, and none of the tasks that were asked for."""
 
 
 class NoRuns(StoreError):
@@ -121,6 +129,10 @@ def _side(
         there = f"; it has {' and '.join(tiers)}" if tiers else ""
         what = f" of {', '.join(only)}" if only else ""
         message = f"{name} has no runs{what}{f' at tier {tier}' if tier else ''}{there}"
+        if only and not tiers and (tasks := sorted({run.task for run in store.runs(code)})):
+            message += "; " + did_you_mean(only[0], tasks, otherwise=f"it has runs of {', '.join(tasks[:MOST])}")
+            if commit is None:
+                raise NothingThere(message)
         raise NoRuns(message, commit) if commit else StoreError(message)
     return Side(name, store, code, chosen, kept)
 
@@ -179,9 +191,11 @@ def _code_of_commit(store: Store, revision: str, tier: str | None) -> str:
                     return code
                 changed = True
     why = "only runs of a changed tree" if changed else "no runs"
-    run = f"tangentbench run{f' --tier {tier}' if tier else ''} --results {store.root}"
+    tiers = {run.tier for other in codes for run in _first(store, other)}
+    at = tier or ("".join(tiers) if len(tiers) == 1 else "laptop")
     message = (
-        f"{store.root} has {why} of commit {wanted[:10]}; `git switch --detach {wanted[:10]}`, then `{run}` stores them"
+        f"{store.root} has {why} of commit {wanted[:10]}; `git switch --detach {wanted[:10]}`, `pip install .` (unless "
+        f"it is installed with -e), then `tangentbench run --tier {at} --results {store.root}` stores them"
     )
     raise NoRuns(message, commit) if commit else StoreError(message)
 

@@ -9,7 +9,6 @@ import csv
 import io
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,12 +19,11 @@ from typing import Any
 from ..tasks.claim_options import LEAST_SEEDS
 from .arenas import Arena, Row
 from .papers import heading
-from .text_table import Head, layout, measure, styled, wrapped
+from .text_table import Head, layout, measure, styled, terminal_width, wrapped
 from .verdicts import Verdict, verdict_counts
 from .words import interval, number, seconds
 
 FORMATS = ("table", "markdown", "csv", "json")
-PIPE_WIDTH = 100
 COLOURS = {
     "holds": "green",
     "rejected": "green",
@@ -289,7 +287,7 @@ def _readable(
         return "\n\n".join(_markdown(group, columns) for group in groups)
     if fmt != "table":
         raise ValueError(f"got the format {fmt!r}; expected one of {', '.join(FORMATS)}")
-    return _table(groups, columns, width or _terminal_width(), _wants_colour() if colour is None else colour)
+    return _table(groups, columns, width or terminal_width(), _wants_colour() if colour is None else colour)
 
 
 def _table(groups: Sequence[Group], columns: Sequence[Column], width: int, colour: bool) -> str:
@@ -345,10 +343,6 @@ def _csv(rows: Sequence[Record]) -> str:
 
 def _csv_value(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False, allow_nan=False) if isinstance(value, (dict, list, tuple)) else value
-
-
-def _terminal_width() -> int:
-    return max(shutil.get_terminal_size((PIPE_WIDTH, 24)).columns, 60)
 
 
 def _wants_colour() -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 CODES = {"bold": "1", "dim": "2", "green": "32", "yellow": "33", "bold red": "1;31"}
 """Styles by name, as the codes that terminals understand."""
+PIPE_WIDTH = 100
+LEAST_WIDTH = 60
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,32 @@ class Head:
     right: bool = False
     keep: bool = False
     least: int = 14
+
+
+def terminal_width() -> int:
+    """Characters of a line: of the variable COLUMNS, else the terminal's, else `PIPE_WIDTH`; at least `LEAST_WIDTH`."""
+    return max(shutil.get_terminal_size((PIPE_WIDTH, 24)).columns, LEAST_WIDTH)
+
+
+def hanging(text: str, width: int) -> str:
+    """Lines of at most ``width`` characters; what continues a line stands below its text, or its second column."""
+    lines = []
+    for line in text.split("\n"):
+        found = re.match(r" *(?:\S.*? {2,})?", line) if len(line) > width else None
+        head = found[0] if found else ""
+        first, *more = wrapped(line[len(head) :], max(width - len(head), 1))
+        lines += [head + first, *(" " * len(head) + part for part in more)]
+    return "\n".join(lines)
+
+
+def definitions(pairs: Mapping[str, str], width: int) -> list[str]:
+    """A line per key with its text beside it, wrapped within its column."""
+    column = max(map(len, pairs)) + 2
+    lines = []
+    for key, text in pairs.items():
+        first, *more = wrapped(text, max(width - column, 1))
+        lines += [f"{key:<{column}}{first}".rstrip(), *(" " * column + part for part in more)]
+    return lines
 
 
 def layout(

@@ -2,8 +2,10 @@
 
 A claim that also holds where nothing is trained says nothing about training, and one that plain gradient descent does
 not share says something about the method. So each task runs as it is written, with a null method (gradient descent at a
-rate of 0: weights stay as they were drawn) and with a reference (full-batch gradient descent at the task's own rate; in
-an arena its frozen reference).
+rate of 0: weights stay as they were drawn) and with a reference (full-batch gradient descent, at the task's own rate
+where that is a rate of gradient descent, else at half the critical one; in an arena its frozen reference).
+
+What a task costs is timed with workers of its own that find nothing compiled, as on a machine that never ran it.
 """
 
 from __future__ import annotations
@@ -18,17 +20,20 @@ from typing import Any
 
 from ..tasks import load, registry
 from ..tasks.spec import Cell
-from . import provenance, schedule, suite, verdicts
+from . import cache, provenance, schedule, suite, verdicts
 from .arenas import Row as Ranked
+from .cost import BUDGET
 from .results import Lookup, Store
 from .suite import Plan
 from .verdicts import Verdict
 from .words import number
 
-BUDGET = {"smoke": 30.0, "laptop": 120.0, "paper": 3600.0}
-"""Seconds that one task may take: smoke and laptop on two cores, paper on a GPU."""
 BROKEN = ("error", "timeout", "out_of_memory")
 COLUMNS = ("task", "what", "as written", "null", "reference", "remark")
+SHARING = ("gd", "sgd", "momentum", "nesterov")
+"""Methods whose rate gradient descent can be run at, too; a step of Adam, say, has another length."""
+REFERENCE_RATE = {"critical": 0.5}
+NOTHING_COMPILED = {cache.VARIABLE: cache.OFF, "JAX_ENABLE_COMPILATION_CACHE": "false"}
 Notify = Callable[[schedule.Event], None]
 
 
@@ -50,8 +55,7 @@ def run(
 
     Where the smoke tier fails, no other is tried.
     """
-    with schedule.Crew() as crew:
-        return [_trial(name, tier, {"jobs": jobs, "notify": notify, "crew": crew}) for name in names]
+    return [_trial(name, tier, {"jobs": jobs, "notify": notify}) for name in names]
 
 
 def _trial(name: str, tier: str, options: dict[str, Any]) -> Trial:
@@ -59,11 +63,11 @@ def _trial(name: str, tier: str, options: dict[str, Any]) -> Trial:
     rows: list[dict[str, str]] = []
     for each in dict.fromkeys(("smoke", tier)):
         task = tiers[each]
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, schedule.Crew(NOTHING_COMPILED) as crew:
             store = Store(folder, create=True)
-            planned = suite.plan([task], each)
+            planned, given = suite.plan([task], each), {**options, "crew": crew}
             began = time.monotonic()
-            suite.run_missing(planned, store, code=provenance.code_digest(), **options)
+            suite.run_missing(planned, store, code=provenance.code_digest(), **given)
             took = time.monotonic() - began
             found = list(store.runs())
             rows.append(_row(task, f"{each} tier", written=_ended(found), remark=_cost(took, each, found)))
@@ -72,7 +76,7 @@ def _trial(name: str, tier: str, options: dict[str, Any]) -> Trial:
             if each != tier:
                 continue
             compare = _claims if task.leaderboard is None else _arena
-            more, code = compare(planned, task, store, options)
+            more, code = compare(planned, task, store, given)
             return Trial((*rows, *more), code)
     raise AssertionError("unreachable")  # the last of the tiers returns
 
@@ -93,28 +97,40 @@ def _claims(planned: Plan, task: load.Task, store: Store, options: dict[str, Any
         null = _verdicts(planned, task, still, store)
         own = [cell.digest for cell in plain] == [cell.digest for cell in cells]
         reference = None if own else _verdicts(planned, task, plain, store)
-    rows = []
-    for k, verdict in enumerate(written):
-        rows.append(
-            _row(
-                task,
-                f"{verdict.claim} (control)" if verdict.control else verdict.claim,
-                written=_said(verdict),
-                null=_said(null[k]) if null else "nothing is trained",
-                reference=_said(reference[k]) if reference else "its own method" if trained else "nothing is trained",
-                remark=_worth(verdict, null[k], cells) if null else "",
-            )
+    no = "its own method" if trained else "nothing is trained"
+    said = [_said(verdict) for verdict in reference] if reference else [no] * len(written)
+    return _judged(task, written, null, said, cells), verdicts.exit_code(written)
+
+
+def _judged(
+    task: load.Task, written: Sequence[Verdict], null: Sequence[Verdict] | None, reference: Sequence[str],
+    cells: Sequence[Cell],
+) -> list[dict[str, str]]:  # fmt: skip
+    """A row for every claim and control, as it is written, under the null method, and under the reference."""
+    of = {claim.id: claim.control for claim in task.claims}
+    rejected = {of[verdict.claim] for verdict in written if verdict.verdict == "rejected"}
+    return [
+        _row(
+            task,
+            f"{verdict.claim} (control)" if verdict.control else verdict.claim,
+            written=_said(verdict),
+            null=_said(null[k]) if null else "nothing is trained",
+            reference=reference[k],
+            remark=_worth(verdict, null[k], cells, decided=verdict.claim in rejected) if null else "",
         )
-    return rows, verdicts.exit_code(written)
+        for k, verdict in enumerate(written)
+    ]
 
 
-def _worth(written: Verdict, null: Verdict, cells: Sequence[Cell]) -> str:
+def _worth(written: Verdict, null: Verdict, cells: Sequence[Cell], *, decided: bool) -> str:
+    """What a claim is worth that holds under the null method, too; `decided`: a control of it is rejected."""
     if written.control or null.verdict != "holds":
         return ""
     at = {metric["at"] for cell in cells for metric in cell.metrics if metric["label"] == written.metric}
     if at == {"start"}:
         return "measured before training, whatever the method"
-    return "holds where nothing is trained, too: alone it is worth nothing"
+    worth = "its control decides" if decided else "alone it is worth nothing"
+    return f"holds where nothing is trained, too: {worth}"
 
 
 def nullified(cell: Cell) -> Cell:
@@ -123,8 +139,15 @@ def nullified(cell: Cell) -> Cell:
 
 
 def referenced(cell: Cell) -> Cell:
-    """The cell trained by full-batch gradient descent at the rate that it has."""
-    return cell.model_copy(update={"method": _gd(cell.method["learning_rate"])}) if cell.stop["steps"] else cell
+    """The cell trained by full-batch gradient descent at the rate that it has, or at half the critical one.
+
+    A rate of another method is none of gradient descent's, and neither is a search for one.
+    """
+    if not cell.stop["steps"]:
+        return cell
+    if cell.method["name"] in SHARING:
+        return cell.model_copy(update={"method": _gd(cell.method["learning_rate"])})
+    return cell.model_copy(update={"method": _gd(REFERENCE_RATE), "bisect": None})
 
 
 def _gd(rate: dict[str, float]) -> dict[str, Any]:
@@ -166,9 +189,13 @@ def _arena(planned: Plan, task: load.Task, store: Store, options: dict[str, Any]
         _row(task, f"target {number(rules.target)}", written=_work(best), null="reached" if reached else "not reached",
              reference=_work(row), remark="reached where nothing is trained, too: worth nothing" if reached else ""),
     ]  # fmt: skip
-    own = suite.verdicts(planned, _lookup(store)) if task.claims else []
-    rows += [_row(task, verdict.claim, written=_said(verdict)) for verdict in own]
-    return rows, verdicts.exit_code(own)
+    if not task.claims:
+        return rows, 0
+    competing = [*planned.cells[task.id], *suite.second_wave(planned, _lookup(store))]
+    _execute([nullified(cell) for cell in competing], planned.tier, store, "the null method", options)
+    still = verdicts.evaluate(task, competing, lambda cell, seed: _lookup(store)(nullified(cell), seed))
+    own = suite.verdicts(planned, _lookup(store))
+    return rows + _judged(task, own, still, [""] * len(own), competing), verdicts.exit_code(own)
 
 
 def _reaches(value: float, target: float, direction: str) -> bool:

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ..tasks import catalog, notes
-from ..tasks.problem import Problem
+from ..tasks.problem import Problem, counted
+from . import cost
 from .known_valid import Known
 from .rows import render
+
+HINT = "fewer seeds, cells or steps, or a smaller model"
 
 
 def validate(
@@ -21,8 +24,9 @@ def validate(
 ) -> int:
     """Check task files, folders of them, or the whole suite; print every mistake with file, line and column.
 
-    Valid files that are asked for also get notes: claims without a control. A note is no mistake. This is static and
-    runs nothing, unless there is ``run``.
+    Valid files that are asked for also get notes: claims without a control. So does every file that is estimated to
+    cost more than a tier's budget (`cost`); one that is named gets its estimates printed in any case. A note is no
+    mistake. This is static and runs nothing, unless there is ``run``.
 
     Args:
         paths: YAML files, folders or task ids; the whole suite without any.
@@ -36,15 +40,17 @@ def validate(
     """
     paths = list(paths)
     names = _files(paths)
-    problems = _problems(names)
+    problems, costs = _problems(names)
     valid = len(names) - len({name for name, _ in problems})
     found = [problem for _, problem in problems]
     rows = [problem.plain() for problem in found]
     noted = _notes([name for name in names if name not in {bad for bad, _ in problems}]) if paths else []
+    noted += [Problem(name, 0, 0, f"note: {line}", HINT) for name in costs for line in cost.over(costs[name])]
     trials = run(names) if run is not None and names and not problems else ()
     tried = [*chain.from_iterable(trial.rows for trial in trials)]
     if fmt == "json":
         document = {"files": len(names), "valid": valid, "problems": rows, "notes": [note.plain() for note in noted]}
+        document["costs"] = costs
         document |= {"runs": tried} if run is not None else {}
         print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
     elif fmt in ("csv", "markdown"):
@@ -54,25 +60,32 @@ def validate(
             print(problem, file=sys.stderr)
         for note in noted:
             print(note)
-        print(f"{valid} of {len(names)} task files are valid" if names else "no task file there")
+        for name in costs:
+            if name in paths:
+                print(f"{name}: {cost.summary(costs[name])}")
+        are = "is" if len(names) == 1 else "are"
+        print(f"{valid} of {counted(len(names), 'task file')} {are} valid" if names else "no task file there")
         if tried:
             print(f"\n{render(tried, fmt)}")
     codes = {trial.exit_code for trial in trials}
     return 1 if problems else next((code for code in (2, 3) if code in codes), 0) if names else 4
 
 
-def _problems(names: Sequence[str]) -> list[tuple[str, Problem]]:
-    """Everything that is wrong with the files; those known to be valid are not read again."""
+def _problems(names: Sequence[str]) -> tuple[list[tuple[str, Problem]], dict[str, dict[str, Any]]]:
+    """Everything that is wrong with the files, and what the others cost; those known to be valid are not read again."""
     known, suite = Known(), catalog.catalog()
     paths = {name: Path(name) if catalog.is_path(name) else suite.get(name, Path(name)) for name in names}
-    unknown = [name for name in names if not known.valid(paths[name])]
+    costs = {name: found for name in names if (found := known.estimate(paths[name])) is not None}
+    unknown = [name for name in names if name not in costs]
     if not unknown:
-        return []
+        return [], costs
     from ..tasks import load  # with the schema, which takes longer to build than all else here
 
-    problems = load.check(unknown)
-    known.remember(paths[name] for name in set(unknown) - {name for name, _ in problems})
-    return problems
+    new: dict[str, dict[str, Any]] = {}
+    problems = load.check(unknown, lambda name, tiers: new.update({name: cost.estimates(tiers)}))
+    known.remember({paths[name]: new[name] for name in new})
+    costs |= new
+    return problems, {name: costs[name] for name in names if name in costs}
 
 
 def _notes(names: Sequence[str]) -> list[Problem]:

@@ -160,7 +160,8 @@ def rank_correlation(options: Mapping[str, Any], data: Data) -> Measurement:
     """Spearman's ρ between two metrics over the methods of an arena at their tuned rates, per scoring seed.
 
     Methods are a fixed population: one without a stable rate, or that diverged or gave no value on any seed, is left
-    out of all of them and named.
+    out of all of them and named. One that could not be tuned because runs did not end well is no such method: its
+    tuning seeds are seeds without a value.
 
     Raises:
         ValueError: fewer methods are left than the claim asks for.
@@ -179,6 +180,7 @@ def rank_correlation(options: Mapping[str, Any], data: Data) -> Measurement:
         [(cell, metric) for metric in metrics for cell in cells],
         lambda values: statistics.spearman_rho(values[: len(cells)], values[len(cells) :]),
     )
+    sample = Sample(sample.estimates, sample.left_out | methods.failed)
     return replace(_by_t(sample, region_of(options)), note=note)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..tasks.problem import counted
-from . import provenance, verify_records, verify_rerun
+from . import provenance, verify_numbers, verify_records, verify_rerun
 from .records import Run, started
 from .results import MARKER, Store, StoreError
 from .rows import render
@@ -37,13 +37,42 @@ class Check:
     found: str
     faults: tuple[Fault, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "found", verify_records.printable(self.found))
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How far a folder was checked.
+
+    Attributes:
+        runs, numbers: runs of tasks here that have numbers, and those with the outcomes.
+        runs_again, numbers_again: those that were computed again.
+        steps: of the longest rerun.
+        absent: runs that the tasks ask for and the folder lacks.
+    """
+
+    runs: int
+    numbers: int
+    runs_again: int
+    numbers_again: int
+    steps: int
+    absent: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether every number that the tasks ask for was computed again."""
+        return 0 < self.numbers == self.numbers_again and not self.absent
+
 
 @dataclass(frozen=True)
 class Report:
-    """All checks of a folder, and whether a run of the rerun ended in error, timeout or out of memory."""
+    """All checks of a folder, how far they went, and whether a run of the rerun ended in error, timeout or out of
+    memory."""
 
     folder: str
     checks: tuple[Check, ...]
+    extent: Extent
     broken: bool = False
 
     @property
@@ -92,6 +121,15 @@ def verify(
     other = len(runs) - len(shown)
     asked = verify_records.Asked(folder)
     known, strangers = verify_records.tasks(shown, asked)
+    have: dict[str, set[int]] = {}
+    for digest, made_by, found in places:
+        if made_by == code:
+            have.setdefault(digest, set()).add(found)
+    absent, holes = verify_records.seeds(known, asked, have)
+    lacks = f"{counted(absent, 'run')} that the tasks ask for absent" if absent else "all that the tasks ask for"
+    mine = {verify_records.place(run) for run in known}
+    pairs = [(r, asked.cell(r) if verify_records.place(r) in mine else verify_records.cell_of(r)) for r in runs]
+    told = verify_numbers.numbers(store, pairs)
     checks = [
         _ended("records", f"{len(readable)} of {len(places)} runs can be read", unreadable),
         _ended("cells", f"{_number(runs)} cells are what their digests say", changed),
@@ -100,19 +138,29 @@ def verify(
             f"{_number(known)} cells are asked by {counted(len({r.task for r in known}), 'task')} here",
             strangers,
         ),
+        _ended("seeds", lacks, holes),
         _ended("code", _made_by(code, other), verify_records.codes(runs)),
         _ended("provenance", _made_with(shown), verify_records.provenances(runs)),
-        _ended("numbers", f"those of {len(runs)} runs agree with their curves", verify_records.numbers(store, runs)),
+        _ended("numbers", f"{told.told} of {told.stored} numbers are what their curves tell", told.faults),
     ]
     options = {"whole": whole, "jobs": jobs, "notify": notify}
-    again, broken = _again(store, known, asked, cells, seed, options)
-    return Report(path, (*checks, again), broken)
+    again, found = _again(store, known, asked, cells, seed, options)
+    numbered = [run for run in known if run.status == "ok"]
+    numbers = sum(map(verify_numbers.count, numbered))
+    extent = Extent(len(numbered), numbers, found.runs, found.numbers, found.steps, absent)
+    return Report(path, (*checks, again), extent, found.broken)
 
 
 def text(report: Report, fmt: str = "table") -> str:
     """The checks as a table, Markdown, CSV or JSON."""
     if fmt == "json":
-        document = {"folder": report.folder, "verified": not report.failed, "checks": [*map(asdict, report.checks)]}
+        document = {
+            "folder": report.folder,
+            "passed": not report.failed,
+            "verified": not report.failed and report.extent.whole,
+            "extent": asdict(report.extent),
+            "checks": [*map(asdict, report.checks)],
+        }
         return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     rows = [
         {"check": check.check, "result": check.result, "found": line}
@@ -126,11 +174,23 @@ def line(report: Report) -> str:
     """What came out, in one line."""
     if not report.failed:
         beside = f"tangentbench compare {shlex.quote(report.folder)} results"
-        return f"{report.folder} is verified; `{beside}` shows its boards beside yours"
+        return f"{report.folder} {_how_far(report.extent)}; `{beside}` shows its boards beside yours"
     first = report.failed[0]
     what = f"{first.check}: {first.faults[0] if first.faults else first.found}"
     more = f" (and {', '.join(check.check for check in report.failed[1:])})" if report.failed[1:] else ""
     return f"{report.folder} does not verify: {what}{more}"
+
+
+def _how_far(extent: Extent) -> str:
+    """What a folder without a fault is: no more than was computed again."""
+    if extent.whole:
+        return f"is verified: all {extent.numbers} numbers came out the same"
+    left = f"{extent.numbers - extent.numbers_again} of its {extent.numbers} numbers were not computed again"
+    if not extent.runs_again:
+        said = f"holds together, and {left}"
+    else:
+        said = f"is verified up to step {extent.steps} in {extent.runs_again} of {extent.runs} runs; {left}"
+    return said + (f", and {counted(extent.absent, 'run')} that its tasks ask for absent" if extent.absent else "")
 
 
 def print_report(report: Report, fmt: str) -> None:
@@ -166,16 +226,17 @@ def _again(
     number: int,
     seed: int | None,
     options: Mapping[str, Any],
-) -> tuple[Check, bool]:
-    """The rerun, and whether one of its runs was broken."""
+) -> tuple[Check, verify_rerun.Rerun]:
+    """The check, and the rerun."""
+    none = verify_rerun.Rerun(0, 0, "", ())
     if number == 0:
-        return Check("rerun", NONE, "not asked for"), False
+        return Check("rerun", NONE, "not asked for"), none
     groups: dict[str, list[Run]] = {}
     for run in known:
         if run.status == "ok":
             groups.setdefault(run.digest, []).append(run)
     if not groups:
-        return Check("rerun", FAILED, "no run here is of a task here; --tasks DIR names more"), False
+        return Check("rerun", FAILED, "no run here is of a task here; --tasks DIR names more"), none
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     digests = random.Random(seed).sample(sorted(groups), min(number, len(groups)))
     chosen = [(asked.cell(groups[digest][0]), groups[digest]) for digest in digests]
@@ -183,8 +244,8 @@ def _again(
     where = f"(--cells {number} --seed {seed})"
     said = f"{found.runs} runs of {len(digests)} cells, {found.steps} steps: {found.words} {where}"
     if found.runs == 0 and not found.faults:
-        return Check("rerun", FAILED, f"nothing could be run again: {found.words} {where}"), False
-    return _ended("rerun", said, found.faults), found.broken
+        return Check("rerun", FAILED, f"nothing could be run again: {found.words} {where}"), found
+    return _ended("rerun", said, found.faults), found
 
 
 def _ended(name: str, found: str, faults: Iterable[Fault]) -> Check:

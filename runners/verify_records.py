@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from pydantic import ValidationError
 
 from ..tasks import load, plug_ins, registry
+from ..tasks.entry import BATCH_CURVES
 from ..tasks.registry import UnknownName
-from ..tasks.spec import TIERS, Cell, Limits
+from ..tasks.spec import TIERS, Cell, Limits, meaning
 from . import provenance
 from .records import Run
 from .results import CorruptRun, Store
 
-REDUCE = {"last": lambda curve: curve[-1], "max": np.max, "min": np.min}
 KEYS = {"package": dict, "versions": dict, "python": str, "device": str, "xla_flags": str, "argv": list}
 """What every provenance has."""
 SAME = ("device", "versions", "xla_flags")
 """What one code digest covers, beside the sources."""
-ROUNDING = 1e-6  # of a curve that is stored in less than float64
+MOST = 2**31
+"""Bytes of one run's arrays that are read: more is not of this suite."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,16 @@ class Fault:
     where: str
     message: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", printable(self.message))
+
     def __str__(self) -> str:
         return f"{self.where}: {self.message}"
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would obey, as a stranger's file may hold it, as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def place(run: Run) -> str:
@@ -50,14 +57,15 @@ def read(store: Store, places: Iterable[tuple[str, str, int]]) -> tuple[list[Run
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always", CorruptRun)
             run = store.read(digest, code, seed)
-            if run is not None:
+            problem = "" if run is None else _ill_formed(run) or _too_large(run, store.arrays_bytes(run))
+            if run is not None and not problem:
                 store.arrays(run)
         if said:
             message = str(said[0].message).removeprefix(f"{store.root / where}/")
             faults.append(Fault(where, message.partition("; it counts")[0].partition("; its arrays count")[0]))
         elif run is None:
             faults.append(Fault(where, "there is no run.json"))
-        elif problem := _ill_formed(run):
+        elif problem:
             faults.append(Fault(where, problem))
         else:
             runs.append(run)
@@ -79,6 +87,13 @@ def _ill_formed(run: Run) -> str:
         first = error.errors()[0]
         return f"its cell is none: {'.'.join(map(str, first['loc']))}: {first['msg']}"
     return ""
+
+
+def _too_large(run: Run, size: int) -> str:
+    """Whether the arrays are larger than the record says: each has at most one number per step and one more."""
+    names = len(run.cell["metrics"]) + len(BATCH_CURVES) + 3
+    most = min(names * (8 * (run.steps + 2) + 1024) + 1024, MOST)
+    return f"its arrays.npz has {size} bytes; {run.steps} steps give at most {most}" if size > most else ""
 
 
 def cell_of(run: Run) -> Cell:
@@ -137,14 +152,18 @@ class Asked:
     def cells(self, name: str, tier: str) -> dict[str, Cell]:
         """Every cell that the task may run at the tier, scores at any point of a grid included."""
         if (name, tier) not in self._cells:
-            task = self.task(name, tier)
-            found = [] if task is None else load.cells(task)
-            if task is not None and task.leaderboard is not None:
-                methods = dict.fromkeys(cell.method["name"] for cell in found)
-                points = ((m, dict(point)) for m in methods for point in registry.find("method", m).grid)
-                found = [*found, *(load.score_cell(task, method, point) for method, point in points)]
-            self._cells[name, tier] = {cell.digest: cell for cell in found}
+            self._cells[name, tier] = {cell.digest: cell for cell in self.wanted(name, tier)}
         return self._cells[name, tier]
+
+    def wanted(self, name: str, tier: str) -> list[Cell]:
+        """The same with the seeds of each role: a cell that tunes has the digest of the one that scores."""
+        task = self.task(name, tier)
+        found = [] if task is None else load.cells(task)
+        if task is not None and task.leaderboard is not None:
+            methods = dict.fromkeys(cell.method["name"] for cell in found)
+            points = ((m, dict(point)) for m in methods for point in registry.find("method", m).grid)
+            found = [*found, *(load.score_cell(task, method, point) for method, point in points)]
+        return found
 
     def cell(self, run: Run) -> Cell:
         """The task's own cell of a run that it asks for."""
@@ -157,7 +176,10 @@ def tasks(runs: Iterable[Run], asked: Asked) -> tuple[list[Run], list[Fault]]:
     for run in runs:
         task = asked.task(run.task, run.tier)
         if task is not None and run.digest in asked.cells(run.task, run.tier):
-            known.append(run)
+            if meaning(vars(cell_of(run))) == meaning(vars(asked.cell(run))):
+                known.append(run)
+            else:
+                faults[place(run)] = Fault(place(run), "its cell is not the one that its digest names here")
         elif run.digest not in faults:
             faults[run.digest] = Fault(place(run), _stranger(run, task))
     return known, list(faults.values())
@@ -212,42 +234,32 @@ def provenances(runs: Iterable[Run]) -> Iterator[Fault]:
             yield Fault(place(run), "its command line holds a path")
 
 
-def numbers(store: Store, runs: Iterable[Run]) -> Iterator[Fault]:
-    """Runs whose scalars are not those of their metrics, or disagree with their curves."""
-    for run in runs:
-        if run.status == "ok" and (problem := _inconsistent(run, store.arrays(run))):
-            yield Fault(place(run), problem)
+def seeds(runs: Sequence[Run], asked: Asked, have: Mapping[str, Set[int]]) -> tuple[int, list[Fault]]:
+    """How many runs that the tasks ask for are absent, and a fault for every cell that lacks a seed which it cannot.
 
+    A folder may hold fewer seeds than a task asks for (`--seeds`), and less than every cell: it is incomplete. A seed
+    that another cell of the task has, in the same role, or that lies between others, was taken out or never ended.
+    Runs count for every tier and task that shares the cell.
 
-def _inconsistent(run: Run, arrays: Mapping[str, np.ndarray]) -> str:
-    specs = {spec["label"]: spec for spec in run.cell["metrics"]}
-    if odd := sorted(specs.keys() ^ run.scalars.keys()):
-        return f"its scalars are not those of its metrics: {', '.join(odd)}"
-    if "loss_steps" in arrays and (arrays["loss_steps"].size == 0 or arrays["loss_steps"][-1] != run.steps):
-        return f"it has {run.steps} steps, and its loss ends at another"
-    for label, spec in specs.items():
-        reduce = _reduce(spec)
-        if reduce is None:
-            continue
-        curve = arrays.get(label)
-        if curve is None or curve.size == 0:
-            return f"it has no curve of {label}"
-        with np.errstate(all="ignore"):
-            expected = float(REDUCE[reduce](curve))
-        stored = run.scalars[label]
-        if stored is None and not math.isfinite(expected):
-            continue
-        if stored is None or not math.isclose(stored, expected, rel_tol=ROUNDING, abs_tol=0.0):
-            return f"{label} is {stored!r}, and {expected!r} on its curve"
-    return ""
-
-
-@functools.cache
-def _entry_reduce(name: str) -> str | None:
-    entry = registry.table("metric").get(name)
-    return None if entry is None else entry.reduce
-
-
-def _reduce(spec: Mapping[str, Any]) -> str | None:
-    """How the curve of a scheduled metric became its number; None for any other."""
-    return _entry_reduce(spec["name"]) if spec.get("at") == "schedule" else None
+    Args:
+        runs: those of tasks here.
+        asked: what these ask for.
+        have: the seeds of every cell in the folder, by digest.
+    """
+    absent, faults = 0, {}
+    for name, tier in dict.fromkeys((run.task, run.tier) for run in runs):
+        groups: dict[str, list[tuple[Cell, list[int]]]] = {}
+        for cell in asked.wanted(name, tier):
+            found = [seed for seed in cell.seeds if seed in have.get(cell.digest, ())]
+            if found or cell.role != "score":  # the one point that tuning chose is scored
+                groups.setdefault(cell.role, []).append((cell, found))
+        for group in groups.values():
+            present = {seed for _, found in group for seed in found}
+            for cell, found in group:
+                lacking = [seed for seed in cell.seeds if seed not in found]
+                absent += len(lacking)
+                holes = [seed for seed in lacking if found and seed <= max(present)]
+                if holes:
+                    which = f"seed{'s' if len(holes) > 1 else ''} {', '.join(map(str, holes))}"
+                    faults[cell.digest] = Fault(cell.digest, f"{which} of {name} absent, and others are there")
+    return absent, list(faults.values())

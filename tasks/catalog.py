@@ -5,12 +5,15 @@ from __future__ import annotations
 import fnmatch
 import importlib.util
 import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from . import registry
 from .problem import Problem, TaskFileError
 from .registry import UnknownName
+
+GLOB = "*?["
 
 
 @cache
@@ -62,7 +65,7 @@ def matching(pattern: str, known: dict[str, Path]) -> list[str]:
     """The ids (or the path) that an id, a family, a glob or a path means; raises `UnknownName` for an unknown id."""
     if is_path(pattern):
         return [pattern]
-    if any(character in pattern for character in "*?["):
+    if any(character in pattern for character in GLOB):
         return [name for name in known if fnmatch.fnmatchcase(name, pattern)]
     if pattern in known:
         return [pattern]
@@ -72,13 +75,28 @@ def matching(pattern: str, known: dict[str, Path]) -> list[str]:
     return family
 
 
-def unknown(name: str, known: dict[str, Path]) -> UnknownName:
-    """No task is called that: what may be meant instead is a family's task, or a file that lies here."""
-    error = UnknownName("task", name, known)
-    if family := [other for other in known if other.startswith(name.rstrip("/") + "/")]:
+def unknown(name: str, known: dict[str, Path], more: Iterable[str] = ()) -> UnknownName:
+    """No task is called that: what may be meant instead.
+
+    A family, a task of it, a file or a folder that lies here, a component, or one of ``more`` names.
+    """
+    families = dict.fromkeys(parent.as_posix() for other in known for parent in [*Path(other).parents][:-1])
+    error = UnknownName("task", name, [*families, *known, *more])
+    if any(character in name for character in GLOB):
+        found = [other for other in known if fnmatch.fnmatchcase(other, name)]
+        error.suggestion = "one task only" + (f": {', '.join(found)}" if found else "")
+    elif family := [other for other in known if other.startswith(name.rstrip("/") + "/")]:
         error.suggestion = f"it is a family: {', '.join(family)}"
     elif os.path.isfile(f"{name}.yaml"):
         error.suggestion = f"for the file here, write {name}.yaml"
+    elif os.path.isdir(name):
+        error.suggestion = f"for the task files in this folder, write --tasks {name}"
+    else:
+        same = [f"'{other}'" for other in known if Path(other).name == name]
+        kinds = [kind for kind in registry.KINDS if name in registry.table(kind)]
+        parts = [f"did you mean {' or '.join(same)}?"] if same else []
+        parts += [f"it is a {' and a '.join(kinds)}: `tangentbench show {name}` describes it"] if kinds else []
+        error.suggestion = " ".join(parts) or error.suggestion
     return error
 
 

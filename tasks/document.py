@@ -16,9 +16,10 @@ from typing import Any, NoReturn
 
 import yaml
 
-from .problem import Problem, TaskFileError
+from .problem import Problem, TaskFileError, did_you_mean
 from .yaml_errors import in_words
 
+NEW = "`tangentbench new task NAME` writes one to start from"
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 32
 MAX_NODES = 50_000  # after alias expansion
@@ -118,7 +119,10 @@ def read(path: str | Path, shown: str | None = None) -> Node:
     try:
         path = Path(path)
         if not path.is_file():
-            raise TaskFileError([Problem(shown, 0, 0, "not a file" if path.exists() else "no such file")])
+            if path.exists():
+                raise TaskFileError([Problem(shown, 0, 0, "not a file")])
+            near = did_you_mean(shown, map(str, path.parent.glob("*.yaml")), otherwise=NEW)
+            raise TaskFileError([Problem(shown, 0, 0, "no such file", near)])
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
@@ -206,7 +210,7 @@ class _Composer:
                     self._fatal(_mark(event), "a second document starts here", "one task per file")
                 root = self._node(next(events), events, 1)[0]
         if root is None:
-            self._fatal(Mark(1, 1), "the file is empty", "`tangentbench new task NAME` writes one to start from")
+            self._fatal(Mark(1, 1), "the file is empty", NEW)
         return root
 
     def _node(self, event: Any, events: Iterator[Any], depth: int) -> tuple[Node, int]:

@@ -100,9 +100,9 @@ class MetricEntry(Entry):
         margin: the share of its size, and
         negligible: the amount in its unit, by which together it may move between two commits as if it had not moved;
             `negligible` is for sizes that mean nothing any more: rounding, or one example in hundreds.
-        warm: ``module:attribute`` of ``(ctx, model, vector, **options) -> (what the metric returns, vector)``: the same
-            number, found sooner from the vector of the record before, of the size of the trained weights; zeros stand
-            for none. Empty for a metric that starts afresh each time.
+        warm: ``module:attribute`` of ``(ctx, model, vectors, **options) -> (what the metric returns, vectors)``: the
+            same number, found sooner from two vectors of the record before, of the size of the trained weights; zeros
+            stand for none. Empty for a metric that starts afresh each time.
     """
 
     unit: str = "1"

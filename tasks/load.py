@@ -6,7 +6,7 @@ a `TaskFileError`. No jax, no numpy: `list`, `show` and `validate` start at once
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -130,13 +130,18 @@ def _found(path_or_id: str | Path, known: dict[str, Path]) -> tuple[str | Path, 
     return known[name], shown_path(known[name]), name
 
 
-def check(names: Iterable[str]) -> list[tuple[str, Problem]]:
-    """Everything that is wrong with tasks given by id or path, at every tier, each with the name it was found under."""
+def check(
+    names: Iterable[str], valid: Callable[[str, dict[str, Task]], None] = lambda name, tiers: None
+) -> list[tuple[str, Problem]]:
+    """Everything that is wrong with tasks given by id or path, at every tier, each with the name it was found under.
+
+    ``valid`` is given the name of each task with which nothing is wrong, and the task at every tier.
+    """
     known = catalog()
     problems: list[tuple[str, Problem]] = []
     for name in names:
         try:
-            load_task(name, known=known)
+            valid(name, _tiers(*_found(name, known), TIERS))
         except TaskFileError as error:
             problems += [(name, problem) for problem in error.problems]
         except UnknownName as error:

@@ -87,6 +87,12 @@ METHODS = {
             _absolute(0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
         ),
         _method(
+            "nadam",
+            "Adam with Nesterov's momentum",
+            "Dozat 2016, Algorithm 8",
+            _absolute(0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
+        ),
+        _method(
             "rmsprop",
             "Gradient over a running root mean square",
             "Tieleman & Hinton 2012, Lecture 6.5",

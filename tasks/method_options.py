@@ -159,6 +159,10 @@ class AdamwOptions(AdamOptions):
     """Decay per step, in units of the learning rate."""
 
 
+class NadamOptions(AdamOptions):
+    """Adam with Nesterov's momentum."""
+
+
 class RmspropOptions(MethodOptions):
     """RMSProp."""
 

@@ -309,9 +309,11 @@ METRICS = {
         _state(
             "agop_alignment",
             "Cosine between the model's and the target's average gradient outer product",
-            "tr(G^T G*) / (||G||_F ||G*||_F), G = (1/n) sum_i J_i J_i^T with J_i the input Jacobian at train input i",
+            "tr(G^T G*) / (||G||_F ||G*||_F), G = (1/n) sum_i J_i J_i^T with J_i the input Jacobian at train input i; "
+            "`roll` shifts G* by so many coordinates",
             "arXiv 2306.04815, AGOP alignment",
             direction="higher",
+            options="AgopAlignmentOptions",
             cost="one input Jacobian per example",
             requires=("agop",),
             negligible=COSINE,

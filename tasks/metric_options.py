@@ -126,6 +126,13 @@ class ProjectionOptions(Options):
         return self
 
 
+class AgopAlignmentOptions(Options):
+    """Alignment with the true function's directions, or, as a control, with others."""
+
+    roll: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """By how many coordinates the true function's AGOP is shifted, cyclically: 0 compares with the true one."""
+
+
 class LayerOptions(Options):
     """One layer of a fully connected network."""
 

@@ -15,27 +15,57 @@ OWN = "tangentbench"
 
 
 def sources(cell: Any) -> list[str]:
-    """Name, version and hashes of the sources of every distribution, but ours, that a component of the cell is from."""
+    """Name, version and hashes of the files of every distribution, but ours, that a component of the cell is from."""
     return [line for name in sorted(set(_origins(cell)) - {OWN}) for line in distribution(name)]
 
 
 @functools.cache
 def distribution(name: str) -> tuple[str, ...]:
-    """Name and version of an installed plug-in, and a hash of each of its Python files.
+    """Name, version and entry points of an installed plug-in, and a hash of each of its files.
 
-    The sources too: in an editable install the version stays while the code moves. Looked up once, until `cache_clear`.
+    Its files are those that its record names, but for metadata and scripts, and those in the folders of its modules: an
+    editable install records none, and its version stays while the code moves. Looked up once, until `cache_clear`.
     """
     points = [point for group in registry.GROUPS.values() for point in registry.entry_points(group)]
     points = [point for point in points if point.dist is not None and point.dist.name == name]
-    found = [f"{name} {point.dist.version}" for point in points[:1]]
-    for module in sorted({point.module.split(".")[0] for point in points}):
-        spec = importlib.util.find_spec(module)  # of a top-level module, which imports nothing
-        if spec and spec.submodule_search_locations:
-            for folder in spec.submodule_search_locations:
-                found += hashes(Path(folder), ("**/*.py",))
-        elif spec and spec.origin and spec.origin.endswith(".py"):
-            found += hashes(Path(spec.origin).parent, (Path(spec.origin).name,))
-    return tuple(found)
+    if not points:
+        return ()
+    found = dict(_recorded(points[0].dist))
+    declared = (points[0].dist.read_text("top_level.txt") or "").split()
+    for module in {*(point.module.split(".")[0] for point in points), *declared}:
+        found.update(_of_module(module))
+    return (
+        f"{name} {points[0].dist.version}",
+        *sorted(f"{point.group} {point.name} = {point.value}" for point in points),
+        *(f"{path} {_hash(found[path])}" for path in sorted(found)),
+    )
+
+
+def _recorded(dist: Any) -> Iterator[tuple[str, Path]]:
+    """Files that were installed, by their path from the folder of packages; those above it lie in other folders."""
+    for file in dist.files or ():
+        parts = [part for part in file.parts if part != ".."]
+        metadata = parts[0].endswith((".dist-info", ".egg-info", ".pth")) or parts[0].startswith("__editable__")
+        path = Path(dist.locate_file(file))
+        if not metadata and parts[0].lower() not in ("bin", "scripts") and _counts(parts) and path.is_file():
+            yield "/".join(parts), path
+
+
+def _of_module(module: str) -> Iterator[tuple[str, Path]]:
+    """The files of a top-level module, which is not imported, by the same paths."""
+    spec = importlib.util.find_spec(module)
+    for folder in map(Path, (spec and spec.submodule_search_locations) or ()):
+        for path in folder.rglob("*"):
+            inside = path.relative_to(folder)
+            if _counts(inside.parts) and path.is_file():
+                yield f"{module}/{inside.as_posix()}", path
+    if spec and spec.submodule_search_locations is None and spec.origin and Path(spec.origin).is_file():
+        yield Path(spec.origin).name, Path(spec.origin)
+
+
+def _counts(parts: Iterable[str]) -> bool:
+    """Whether a file is neither hidden nor what Python or an editor leaves behind."""
+    return not any(part.startswith(".") or part.endswith((".pyc", "~")) or part == "__pycache__" for part in parts)
 
 
 def hashes(root: Path, patterns: Iterable[str]) -> list[str]:

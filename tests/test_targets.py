@@ -17,10 +17,48 @@ def test_met(ratio, target, met):
     assert targets.Line("a kernel", "1 ms", "2 ms", ratio, target).met == met
 
 
-def test_rows_of_small_sizes():
-    for name in ("sparse", "agop", "forward_backward"):
-        lines = list(targets.ROWS[name](SMALL))
-        assert lines and all(line.ratio > 0 for line in lines)
+SECONDS = (0.2, 0.5)
+"""Planted medians of ours and of the other."""
+
+
+@pytest.fixture
+def clocked(monkeypatch):
+    """Every way is run once, and what it took is made up; gives how many ways were compared at a time."""
+    compared = []
+
+    def interleaved(ways, repeats, *, settle=False):
+        assert all(way() > 0 for way in ways)
+        compared.append(len(ways))
+        return list(SECONDS[: len(ways)])
+
+    monkeypatch.setattr(targets, "interleaved", interleaved)
+    return compared
+
+
+@pytest.mark.parametrize(("name", "number"), [("sparse", 4), ("agop", 1), ("forward_backward", 1)])
+def test_rows_of_small_sizes(clocked, name, number):
+    """Both sides run, and the ratio is the one that the target is about: a "≥" divides the other by ours."""
+    lines = list(targets.ROWS[name](SMALL))
+    assert len(lines) == number and clocked == [2] * number
+    assert len({line.measure for line in lines}) == number and any(line.target for line in lines)
+    for line in lines:
+        assert (line.ours, line.other.split()[:2]) == ("200.0 ms", ["500.0", "ms"])
+        assert line.ratio == pytest.approx(2.5 if line.target.startswith("≥") else 0.4)
+
+
+def test_at_least_divides_the_other_by_ours(clocked):
+    line = targets.versus("a kernel", lambda: 1.0, lambda: 1.0, "≥ 2", 1, "by hand")
+    assert line == targets.Line("a kernel", "200.0 ms", "500.0 ms by hand", 2.5, "≥ 2") and line.met == "yes"
+    assert targets.versus("a kernel", lambda: 1.0, lambda: 1.0, "≤ 0.3", 1).met == "no"
+
+
+def test_a_row_whose_sides_disagree_is_none(clocked, monkeypatch):
+    from tangentbench.models import sparse
+
+    right = sparse.masked
+    monkeypatch.setattr(sparse, "masked", lambda mask, weight: right(mask, 1.01 * weight))
+    with pytest.raises(ValueError, match="the two sides computed"):
+        list(targets.sparse(SMALL))
 
 
 def test_a_missing_environment_says_what_to_type(tmp_path):

@@ -68,11 +68,11 @@ def pyhessian_norm(width: int, dim: int, tolerance: float) -> Callable[[], float
     return job
 
 
-def sharpness_along(n: int, width: int, dim: int, rate: float, steps: int) -> Callable[[], float]:
+def sharpness_along(n: int, width: int, dim: int, rate: float, steps: int, tolerance: float) -> Callable[[], float]:
     """Gradient descent with the largest eigenvalue of the loss Hessian before every step; the last one is the number.
 
-    As the code of the edge-of-stability paper (Cohen et al. 2021): SciPy's eigsh at its default tolerance on
-    Hessian–vector products of autograd.
+    As the code of the edge-of-stability paper (Cohen et al. 2021): SciPy's eigsh (there at its default
+    tolerance, 0) on Hessian–vector products of autograd.
     """
     x, y = torch.from_numpy(arrays.examples(n, dim)), torch.from_numpy(arrays.targets(n))
 
@@ -90,7 +90,7 @@ def sharpness_along(n: int, width: int, dim: int, rate: float, steps: int) -> Ca
             return torch.nn.utils.parameters_to_vector(torch.autograd.grad(flat @ v, params)).detach()
 
         for _ in range(steps):
-            top = _extreme(product, size, 0.0, "LA")
+            top = _extreme(product, size, tolerance, "LA")
             for parameter, gradient in zip(params, torch.autograd.grad(loss(), params), strict=True):
                 parameter.data -= rate * gradient
         return top

@@ -22,6 +22,7 @@ from .hessian import (
 )
 from .loss_hessian import Density, Sampled, density_of, hessian_product, top_of, trace_of
 from .recurrence import recurrence_extreme
+from .slopes import Slope, slope_and_kernel
 from .spectrum import Difference, Estimate, kernel_norm, lanczos_extreme, largest_eigenpair
 from .tangent import tangent_kernel
 from .worst import worst_direction_error
@@ -33,6 +34,7 @@ __all__ = [
     "Eigenpairs",
     "Estimate",
     "Sampled",
+    "Slope",
     "agop",
     "alignment",
     "average_gradient",
@@ -61,6 +63,7 @@ __all__ = [
     "product_costs",
     "project_onto_cone",
     "recurrence_extreme",
+    "slope_and_kernel",
     "tangent_kernel",
     "top_eigenpairs",
     "top_of",

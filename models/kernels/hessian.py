@@ -36,6 +36,7 @@ from .recurrence import recurrence_extreme
 from .spectrum import Estimate, Metric, lanczos_extreme, largest_eigenpair, unit
 
 BASES = 256 * 2**20  # bytes
+ALONG = 1e-4  # residual of the loss Hessian's largest eigenvalue along a run, relative to it
 LEAST_PRODUCTS = 8  # before a small residual of the loss Hessian is believed
 SHORT = 4  # times as many numbers as steps, up to which nothing is gained by leaving the basis alone
 FEW = 4  # times fewer numbers, from which on products in factors are cheaper than in weights
@@ -110,9 +111,10 @@ def loss_hessian_top(
     the residual is below tolerance·|θ|, after `LEAST_PRODUCTS` Hessian–vector products at least and `products` at most;
     memory about 11·parameters.
     """
-    origin, _ = ravel_pytree(partition(model)[0])
+    objective, origin, _ = loss_on(model, loss, x, y)
     start = jax.random.normal(key, origin.shape, origin.dtype)
-    return loss_hessian_top_from(model, loss, x, y, start, products, tolerance, fresh=True)[0]
+    least = min(LEAST_PRODUCTS, products)
+    return largest_eigenpair(_curvature(objective, origin), start, tolerance, products, least)[0]
 
 
 def loss_hessian_top_from(
@@ -120,25 +122,41 @@ def loss_hessian_top_from(
     loss: Callable[[Float[Array, "n c"], Float[Array, "n c"]], Float[Array, ""]],
     x: Float[Array, "n d"],
     y: Float[Array, "n c"],
-    start: Float[Array, " p"],
+    start: Float[Array, "2 p"],
     products: int = 200,
-    tolerance: float = 1e-4,
+    tolerance: float = ALONG,
     fresh: bool | Bool[Array, ""] = False,
-) -> tuple[Estimate, Float[Array, " p"]]:
-    """`loss_hessian_top` from a vector of one's own, and the eigenvector found.
+) -> tuple[Estimate, Float[Array, "2 p"]]:
+    """`loss_hessian_top` from two vectors of one's own, and the two for the next time.
+
+    start: the first leads; the second looks for another eigenvector, one step of a power method each time, and leads as
+        soon as its Rayleigh quotient is the larger. So an eigenvalue that overtakes is seen when it does, if it is the
+        second one before; any other is seen at the next fresh start.
 
     fresh: whether that vector knows nothing; then `LEAST_PRODUCTS` are made before a small residual is believed.
     tolerance: of the residual, relative to θ. The error of θ is of the order of its square, hence below the rounding of
         float32 where the eigenvalue is not nearly a double one; a tenth of it takes thrice the products.
 
     Along a training run the eigenvector of the step before makes a handful of products enough. The residual says that
-    an eigenvalue is near, not that none is larger: another that overtakes is seen late from such a start, so start
-    afresh from a random vector now and then.
+    an eigenvalue is near, not that none is larger: so start afresh from a random vector now and then.
     """
     objective, origin, _ = loss_on(model, loss, x, y)
+    product = _curvature(objective, origin)
+    first = unit(start[0])
+    second = _beside(first, start[1])
+    pair = jnp.stack([first, second])
+    images = jax.lax.map(product, pair)
+    quotients = jnp.sum(pair * images, axis=1)
+    lead = jnp.where((quotients[1] > quotients[0]) & ~jnp.asarray(fresh), 1, 0)
     least = jnp.where(fresh, min(LEAST_PRODUCTS, products), 2)
-    estimate, vector, _ = largest_eigenpair(_curvature(objective, origin), start, tolerance, products, least)
-    return estimate, vector
+    estimate, found, _ = largest_eigenpair(product, pair[lead], tolerance, products, least, images[lead])
+    ascended = images[1] + jnp.abs(quotients[0]) * second  # shifted: the lower end of the spectrum does not attract
+    return estimate, jnp.stack([found, _beside(found, jnp.where(lead == 1, first, ascended))])
+
+
+def _beside(first: Float[Array, " p"], vector: Float[Array, " p"]) -> Float[Array, " p"]:
+    """The unit vector of what is orthogonal to a unit vector."""
+    return unit(vector - jnp.dot(first, vector) * first)
 
 
 def loss_on(

@@ -227,6 +227,7 @@ def largest_eigenpair(
     tolerance: float = 1e-5,
     products: int = 200,
     least: int | Int[Array, ""] = 2,
+    image: Float[Array, " p"] | None = None,
 ) -> tuple[Estimate, Float[Array, " p"], Int[Array, ""]]:
     """The algebraically largest eigenvalue of a symmetric operator A, its unit eigenvector and the products made.
 
@@ -242,6 +243,7 @@ def largest_eigenpair(
     products: the most that are made, at least two; it ends early where θ is not finite.
     least: so many are made in any case. From a random start x has the residual of A's spread over √p, which is small
         at once where A is hardly more than a multiple of the identity: then the first few decide nothing.
+    image: A·start, of a unit vector, where it is known; it counts as a product.
     Raises ValueError for fewer than two products.
     Source: A. Knyazev, SIAM J. Sci. Comput. 23 (2001).
     """
@@ -271,6 +273,8 @@ def largest_eigenpair(
     none, no = jnp.zeros((), jnp.int32), jnp.asarray(False)
     first = unit(jnp.where(length(start) > 0, start, spare(start)))
     state = _Ascent(first, zero, zero, zero, zero, unknown, unknown, jnp.zeros((), start.dtype), no, none)
+    if image is not None:
+        state = _renewed(state, first, image)._replace(size_of_a=length(image), products=none + 1)
     state = jax.lax.while_loop(unfinished, advance, state)
     return Estimate(state.value, state.residual), state.x, state.products
 

@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 from ...tasks.entry import Entry, MetricEntry
 from ...tasks.option_docs import sentences
 from ...tasks.options import Options
+from ...tasks.problem import counted
 
 RUNNER_TAKES = {
     "dataset": set(),
@@ -125,7 +126,7 @@ def options_are_documented(entry: Entry) -> str | None:
         given = inspect.Parameter.empty if default is PydanticUndefined else default
         same = _plain(keywords[name]) == _plain(given) or keywords[name] is None  # None: the component's own default
         need(same, f"'{name}' is {given!r} by default in the options and {keywords[name]!r} in the component")
-    return f"{len(schema.model_fields)} options" if schema.model_fields else "no options"
+    return counted(len(schema.model_fields), "option") if schema.model_fields else "no options"
 
 
 def _plain(value: Any) -> Any:

@@ -189,16 +189,15 @@ def sharpness(ctx: Context, model: Any, *, products: int = 200) -> Estimate:
 
 
 def sharpness_from(
-    ctx: Context, model: Any, vector: Float[Array, " p"], *, products: int = 200
-) -> tuple[Estimate, Float[Array, " p"]]:
-    """`sharpness` from the eigenvector of the record before [all trained weights], and the eigenvector now.
-
-    A vector of zeros starts afresh, exactly as `sharpness` does.
+    ctx: Context, model: Any, vectors: Float[Array, "2 p"], *, products: int = 200
+) -> tuple[Estimate, Float[Array, "2 p"]]:
+    """`sharpness`, to a residual of 1e-4, from two vectors of the record before (`loss_hessian_top_from`), and the two
+    of this one; one of zeros is replaced by a random one.
     """
-    afresh = jax.random.normal(ctx.key, vector.shape, vector.dtype)
-    known = jnp.any(vector != 0)
+    known = jnp.any(vectors != 0, axis=1)
+    start = jnp.where(known[:, None], vectors, jax.random.normal(ctx.key, vectors.shape, vectors.dtype))
     return kernels.loss_hessian_top_from(
-        model, ctx.loss.value, ctx.x_train, ctx.y_train, jnp.where(known, vector, afresh), products, fresh=~known
+        model, ctx.loss.value, ctx.x_train, ctx.y_train, start, products, fresh=~known[0]
     )
 
 
@@ -295,14 +294,16 @@ def _worst(
     )
 
 
-def agop_alignment(ctx: Context, model: Any) -> Scalar:
+def agop_alignment(ctx: Context, model: Any, *, roll: int = 0) -> Scalar:
     """tr(G^T G*)/(|G|_F |G*|_F) in [0, 1], with G the model's and G* the true function's AGOP on the training inputs.
 
-    G = (1/n) sum_i J_i J_i^T with J_i = df/dx at x_i, [d c] (arXiv 2306.04815). ValueError for data without a G*.
+    G = (1/n) sum_i J_i J_i^T with J_i = df/dx at x_i, [d c] (arXiv 2306.04815). With `roll`, G*_jk stands at
+    (j + roll, k + roll), modulo d: the AGOP of the same function of other coordinates. ValueError for data without a
+    G*.
     """
     if ctx.agop is None:
         raise ValueError("agop_alignment needs a data set whose true function is known, such as monomial")
-    return kernels.alignment(kernels.agop(model, ctx.x_train), ctx.agop)
+    return kernels.alignment(kernels.agop(model, ctx.x_train), jnp.roll(ctx.agop, (roll, roll), axis=(0, 1)))
 
 
 def feature_alignment(ctx: Context, model: Any, *, layer: int = 1) -> Scalar:

@@ -120,10 +120,30 @@ def test_the_code_has_its_own_share(world, stale):
     assert cause.effects["unrecorded"].change == pytest.approx(0.3)
 
 
-def test_where_no_factor_differs_none_is_blamed_and_nothing_is_run(world):
-    planted = world(product(), [], stale=(1.0, 1.3))
+@pytest.mark.parametrize(("stale", "blamed"), [((1 / 1.3, 1.0), "unrecorded"), ((1.0, 1.3), "undecided")])
+def test_where_no_factor_differs_a_is_run_once_more(world, stale, blamed):
+    """Something is unrecorded if A gives other numbers now than it gave then."""
+    planted = world(product(), [], stale=stale)
     cause = only(planted.causes())
-    assert cause.cause == "unrecorded" and planted.ran == []
+    assert cause.cause == blamed and planted.ran == [set()] and [*cause.effects] == ["unrecorded"]
+    assert cause.effects["unrecorded"].change == pytest.approx(0.3 if blamed == "unrecorded" else 0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("made", [{"variables": {"JAX_ENABLE_X64": "1"}}, {"plug_ins": ["alien 2.0"]}])
+def test_variables_and_plug_ins_are_part_of_the_environment(world, monkeypatch, made):
+    monkeypatch.setitem(CHANGES, "environment", made)
+    planted = world(product(environment=1.2), ["environment"])
+    assert only(planted.causes()).cause == "environment" and planted.ran == [set(), {"environment"}]
+
+
+def test_cells_that_use_a_plug_in_are_not_run_again(world, monkeypatch):
+    """A commit's environment has none; what moved in them is blamed on nothing, and others are attributed as ever."""
+    monkeypatch.setitem(MADE, "plug_ins", ["alien 1.0"])
+    monkeypatch.setitem(CHANGES, "environment", {"plug_ins": ["alien 2.0"]})
+    planted = world(product(environment=1.2), ["environment"])
+    monkeypatch.setattr(attribution, "digest_of", lambda cell: "of its meaning alone")
+    cause = only(planted.causes())
+    assert (cause.cause, cause.effects, planted.ran) == ("undecided", {}, [])
 
 
 def test_effects_too_small_alone_are_blamed_together(world):

@@ -139,7 +139,8 @@ def test_a_data_set_without_its_files_is_not_applicable(monkeypatch):
     assert "TANGENTBENCH_DATA is off" in found["shapes"].says
 
 
-def test_what_is_printed(capsys):
+def test_what_is_printed(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     assert check.check(["half_sse"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "loss half_sse: 6 passed" and len(lines) == 1 + len(PROMISES["loss"])
@@ -153,6 +154,13 @@ def test_a_failed_check_is_exit_code_1(capsys, wrong):
     wrong(loss("scaled"))
     assert check.check(["scaled"]) == 1
     assert "loss scaled: 5 passed, 1 failed" in capsys.readouterr().out
+
+
+def test_a_source_that_cannot_be_read_is_told_once(tmp_path, monkeypatch):
+    (tmp_path / "half_written.py").write_text("def build():\n    return (\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (found,) = check.results_of(Entry("model", "half_written", "Half", "nowhere", "half_written:build"))
+    assert found.result == "failed" and found.says.startswith(f"{tmp_path / 'half_written.py'}:2: SyntaxError: ")
 
 
 def test_an_unknown_component_is_named():

@@ -66,10 +66,16 @@ def test_marks_of_tiers_keep_no_folder_and_stay_beside_runs(store):
 
 
 @pytest.mark.parametrize(
-    "changed", [{"device": "NVIDIA H100"}, {"xla_flags": "--xla_cpu_x=1"}, {"versions": {"jax": "0.9"}}]
+    "changed",
+    [
+        {"device": "NVIDIA H100"},
+        {"xla_flags": "--xla_cpu_x=1"},
+        {"versions": {"jax": "0.9"}},
+        {"variables": {"JAX_DEFAULT_MATMUL_PRECISION": "high"}},
+    ],
 )
 def test_what_is_current_elsewhere_stays(store, changed):
-    """The code digest covers device, flags and versions: on another machine these runs are the current ones."""
+    """The code digest covers device, flags, versions and variables: elsewhere these runs are the current ones."""
     plant(store.root, cells(), code="e15e", provenance={**provenance.provenance([]), **changed})
     there = count(store, "e15e")
     assert cli.main(["clean", "--stale", "--results", str(store.root)]) == 0

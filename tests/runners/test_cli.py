@@ -202,6 +202,29 @@ def test_an_unknown_task_is_4_with_a_suggestion(call, tasks):
     assert code == 4 and "no task matches nothing/*" in err
 
 
+def test_an_unknown_name_says_what_it_may_be(call, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for words, hint in (
+        (("claims", "quadratc"), "(did you mean 'quadratic'?)"),
+        (("show", "wid"), "(did you mean 'wide'?)"),
+        (("claims", "wide"), "(it is a model: `tangentbench show wide` describes it)"),
+        (("claims", "hessian_norm"), "'constant_kernel/hessian_norm' or 'dag/hessian_norm'? it is a metric: "),
+        (("show", "quadratic/rate*"), "(one task only: quadratic/rates)"),
+        (("show", "nothing/*"), "(one task only)"),
+        (("claims", "mine"), "(for the task files in this folder, write --tasks mine)"),
+        (("list", "metrics", "hessian_nrm"), "(did you mean 'hessian_norm'?)"),
+        (("check", "half_see"), "(did you mean 'half_sse' or"),
+    ):
+        code, out, err = call(*words)
+        assert (code, out, err.count("\n")) == (4, "", 1) and hint in err, (words, err)
+
+
+def test_a_file_that_is_not_there_has_a_next_step(call, tmp_path):
+    (tmp_path / "width.yaml").write_text("title: mine")
+    assert "did you mean 'width.yaml'?" in call("run", "widht.yaml")[2]
+    assert "`tangentbench new task NAME` writes one" in call("run", "elsewhere/nope.yaml")[2]
+
+
 def test_an_invalid_file_is_told_by_line_and_column(call, tmp_path):
     text = (suite_files.HEAD.format(title="t") + suite_files.CLAIMS).replace("loss: mse", "loss: msee")
     (tmp_path / "bad.yaml").write_text(text.replace("seeds: 3", "seeds: none"))
@@ -214,6 +237,57 @@ def test_an_invalid_file_is_told_by_line_and_column(call, tmp_path):
     assert code == 1 and "missing.yaml" in err and err.count("\n") == 1
     code, _, err = call("list", "--tasks", "nowhere")
     assert code == 1 and "no such folder" in err
+
+
+def test_a_damaged_run_is_one_plain_line(call, tasks, computed, tmp_path):
+    shutil.copytree(computed, tmp_path / "damaged")
+    path = min((tmp_path / "damaged").rglob("arrays.npz")).with_name("run.json")
+    path.write_text("{")
+    words = command("run", "tiny", "--tasks", tasks, "--results", "damaged", "--dry-run")  # here warnings are errors
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr.startswith(f"tangentbench: {path.relative_to(tmp_path)}: ")
+    assert done.stderr.endswith("; it counts as missing\n") and done.stderr.count("\n") == 1
+
+
+def test_an_empty_report_names_what_fills_it(call, tasks, computed, tmp_path):
+    stored = ("report", "--results", computed, "--seeds", 1, "--base-seed", 500)
+    code, out, err = call(*stored)
+    assert (
+        (code, out) == (4, "") and "broken/outputs, tiny/" in err and err.endswith("name their files after `report`\n")
+    )
+    code, out, err = call(*stored, "quadratic/single_example")
+    again = f"`tangentbench run quadratic/single_example --tier laptop --results {computed}` makes them\n"
+    assert (code, out) == (4, "") and err.endswith(again)
+    (tmp_path / "page").write_text("")
+    code, _, err = call("report", "tiny", "--tasks", tasks, "--results", computed, "-o", "page")
+    assert code == 1 and err == "tangentbench: cannot write to page: File exists; -o names a folder\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_an_answer_without_room_is_one_line():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command("list"), stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "tangentbench: cannot print: No space left on device\n")
+
+
+def test_what_is_printed_keeps_to_the_width(call, tasks, computed, monkeypatch):
+    stored = ("--tasks", tasks, "--results", computed)
+    helps = [(name, "--help") for name in arguments.EXAMPLES if name]
+    for width, most in ((80, 80), (250, 100)):
+        monkeypatch.setenv("COLUMNS", str(width))
+        for words in ((("--help",)), *helps):
+            lines = call(*words)[1].splitlines()
+            assert max(map(len, lines)) <= most, (words, max(lines, key=len))
+    for width in (80, 120):
+        monkeypatch.setenv("COLUMNS", str(width))
+        for words in (
+            ("show", "quadratic/rates"), ("list", "metrics", "hessian_norm"), ("check", "half_sse"),
+            ("claims", "tiny/holds", "--tier", "smoke", "--results", "new", "--tasks", tasks, "--quiet"),
+        ):  # fmt: skip
+            lines = call(*words)[1].splitlines()
+            assert 70 < max(map(len, lines)) <= width, (words, max(lines, key=len))
+    wide = call("show", "quadratic/rates")[1].splitlines()
+    assert any(len(line) > 100 for line in wide)  # COLUMNS counts in a pipe, too
 
 
 def test_a_results_folder_that_cannot_be_one(call, tasks, tmp_path):
@@ -295,7 +369,7 @@ def test_a_component_is_shown_with_its_options(call, tasks):
     assert [one["kind"] for one in both] == ["metric", "claim"]
     assert json.loads(call("show", "sgd", "--format", "json")[1])["kind"] == "method"
     code, out, err = call("list", "models", "wid")
-    assert (code, out, err.count("\n")) == (1, "", 1) and "did you mean 'wide'?" in err
+    assert (code, out, err.count("\n")) == (4, "", 1) and "did you mean 'wide'?" in err
 
 
 def test_schema_is_one_json_document(call):

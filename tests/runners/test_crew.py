@@ -4,6 +4,7 @@ import threading
 import time
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from tangentbench.runners import crew
@@ -66,8 +67,9 @@ def test_what_passes_a_limit_is_killed(monkeypatch):
 
 
 def test_a_killed_worker_starts_from_nothing():
-    worker = Worker()
+    worker = Worker({"A_VARIABLE_OF_ITS": "own"})
     process = worker.start()
+    assert psutil.Process(process.pid).environ()["A_VARIABLE_OF_ITS"] == "own"
     worker.ready, worker.served = True, 3
     assert worker.start() is process and worker.memory_gib() > 0
     worker.kill()

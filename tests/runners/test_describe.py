@@ -30,6 +30,15 @@ def test_a_task_is_shown_with_its_cells_and_claims():
         assert part in text, part
 
 
+def test_axes_that_advance_together_are_shown_so():
+    found = json.loads(describe.show_task("quadratic/rates", fmt="json"))["sweep"]
+    assert list(found) == ["zip", "method.learning_rate.critical"]
+    points = list(zip(*found["zip"].values(), strict=True))
+    assert len(points) == len(set(points)) == 6 and points[1] == ("product", "wide relu", "sgd")
+    assert 6 * len(found["method.learning_rate.critical"]) == 18
+    assert "zip" not in json.loads(describe.show_task("quadratic/rates", "paper", "json"))["sweep"]
+
+
 @pytest.fixture
 def labelled(tmp_path):
     """A task whose model and rate are swept by labels."""

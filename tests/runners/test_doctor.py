@@ -39,7 +39,7 @@ def test_on_a_machine_where_all_is_well(tmp_path, monkeypatch):
     assert seen["python"].found == platform.python_version()
     assert seen["device"].found == "cpu" and seen["code digest"].found == provenance.code_digest("cpu")
     assert seen["runs"].found == "none yet"
-    assert "10 methods" in seen["components"].found
+    assert "11 methods" in seen["components"].found
 
 
 def test_runs_of_other_code_are_counted(tmp_path, monkeypatch):

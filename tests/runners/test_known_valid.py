@@ -20,7 +20,9 @@ def checked(tmp_path, monkeypatch):
     names: list[str] = []
     real = load.check
     monkeypatch.setenv("TANGENTBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(load, "check", lambda wanted: names.extend(wanted := list(wanted)) or real(wanted))
+    monkeypatch.setattr(
+        load, "check", lambda wanted, *rest: names.extend(wanted := list(wanted)) or real(wanted, *rest)
+    )
     shutil.copy(EXAMPLE, tmp_path / "a.yaml")
     monkeypatch.chdir(tmp_path)
     return names

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tangentbench.runners import listing
-from tangentbench.runners.rows import FORMATS, PIPE_WIDTH
+from tangentbench.runners.rows import FORMATS
+from tangentbench.runners.text_table import PIPE_WIDTH
 from tangentbench.tasks import load, registry
 from tangentbench.tasks.headlines import headline
 from tangentbench.tasks.load import TaskFileError, UnknownName, suite

@@ -72,7 +72,9 @@ def test_a_new_component_is_known_as_soon_as_it_is_installed(call, tmp_path):
     tries = [f"mine/{name}/try_{name}.yaml" for name in COMPONENTS.values()]
     words = [sys.executable, "-m", "tangentbench.runners.cli", "validate", *tries]
     done = subprocess.run(words, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
-    assert (done.returncode, done.stderr, done.stdout) == (0, "", "4 of 4 task files are valid\n")
+    *costs, count = done.stdout.splitlines()
+    assert (done.returncode, done.stderr, count) == (0, "", "4 of 4 task files are valid")
+    assert "mine/sines/try_sines.yaml: cost is not estimated: model 'sines' comes with sines" in costs
     assert call("validate", *tries)[0] == 1  # without them on the path nobody knows these names
 
 

@@ -103,6 +103,15 @@ def test_so_is_the_precision_that_the_environment_asks_for(monkeypatch, name):
     assert digests[0] == digests[1] and digests[2] == digests[3] and len(set(digests)) == 3
 
 
+@pytest.mark.parametrize("name", provenance.NUMERICS)
+def test_a_run_says_what_the_environment_asked_for(monkeypatch, name):
+    assert provenance.provenance([], "cpu")["variables"] == {}
+    monkeypatch.setenv(name, " High ")
+    assert provenance.provenance([], "cpu")["variables"] == {name: "high"}
+    monkeypatch.setenv(name, "/home/me")
+    assert provenance.provenance([], "cpu")["variables"] == {name: "<path>"}
+
+
 def test_a_new_or_renamed_kernel_and_a_device_are_other_code_but_line_ends_are_not(sources):
     digests = [code_digest("cpu"), code_digest("NVIDIA H100")]
     (sources / "models" / "added.py").write_text("x = 1\n")
@@ -154,15 +163,48 @@ def test_a_plug_in_is_recorded_and_is_not_part_of_the_code(plug_in):
 
 def test_the_sources_of_a_plug_in_are_hashed_without_importing_it(plug_in):
     first = plug_ins.distribution("my-plug-in")
-    assert first[0] == "my-plug-in 1.0" and len(first) == 2 and first[1].startswith("__init__.py ")
+    assert first[:2] == ("my-plug-in 1.0", "tangentbench.metrics mine = my_plug_in:entry")
+    assert len(first) == 3 and first[2].startswith("my_plug_in/__init__.py ")
     plug_in.write_bytes(b"x = 1\r\n")
     plug_ins.distribution.cache_clear()
     assert plug_ins.distribution("my-plug-in") == first
     plug_in.write_text("x = 2\n")
     plug_ins.distribution.cache_clear()
-    assert plug_ins.distribution("my-plug-in")[1] != first[1]
+    assert plug_ins.distribution("my-plug-in")[2] != first[2]
     assert "my_plug_in" not in sys.modules
     assert plug_ins.distribution("another") == ()
+
+
+@pytest.mark.parametrize("listed", ["RECORD", "top_level.txt"])  # a wheel; an editable install
+def test_every_file_of_a_plug_in_counts_and_what_python_leaves_behind_does_not(plug_in, listed):
+    """A table beside the code and a second module of the same distribution change numbers as the first one does."""
+    site = plug_in.parents[1]
+    info = site / "my_plug_in-1.0.dist-info"
+    table, second = plug_in.parent / "table.json", site / "my_other" / "sub" / "code.py"
+    second.parent.mkdir(parents=True)
+    (site / "my_other" / "__init__.py").touch()
+    table.write_text("[1]")
+    second.write_text("y = 1\n")
+    names = ["my_plug_in/table.json", "my_other/sub/code.py", "my_plug_in-1.0.dist-info/METADATA", "../bin/mine"]
+    text = "my_plug_in\nmy_other\n" if listed == "top_level.txt" else "".join(f"{name},,\n" for name in names)
+    (info / listed).write_text(text)
+
+    def digest():
+        plug_ins.distribution.cache_clear()
+        return plug_ins.distribution("my-plug-in")
+
+    seen = [digest()]
+    for path in (table, second):
+        path.write_text(path.read_text() + " ")
+        seen.append(digest())
+    assert len(set(seen)) == 3
+    (plug_in.parent / "__pycache__").mkdir()
+    for name in ("__pycache__/x.pyc", ".hidden", "table.json~"):
+        (plug_in.parent / name).write_text("x")
+    assert digest() == seen[-1]
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-plug-in\nVersion: 1.1\n")
+    registry._installed.cache_clear()
+    assert digest()[1:] == seen[-1][1:] and digest()[0] == "my-plug-in 1.1"
 
 
 def test_the_device_is_cpu_without_asking_jax(monkeypatch):

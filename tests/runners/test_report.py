@@ -339,7 +339,8 @@ def test_it_says_which_option_has_runs(collected, capsys, monkeypatch, tmp_path)
     assert paper.endswith("no run of these tasks at the paper tier; it has smoke runs: add --tier smoke\n")
     assert said(code="0ther").endswith("at the laptop tier; it has laptop runs of other code: add --any-code\n")
     assert said("--tier", "paper", code="0ther").endswith("runs of other code: add --tier smoke --any-code\n")
-    assert said("--base-seed", "700", code="0ther").endswith("at the laptop tier; run them first\n")
+    again = f"`tangentbench run show/split --tasks {tasks} --tier laptop --results {collected[1].root}` makes them\n"
+    assert said("--base-seed", "700", code="0ther").endswith(f"at the laptop tier; {again}")
 
 
 def test_the_command_s_mistakes(call, collected, tmp_path):

@@ -22,7 +22,9 @@ B = {
     "versions": {"jax": "0.11.0"},
     "python": "3.12.1",
     "xla_flags": "--xla_b",
+    "variables": {"JAX_ENABLE_X64": "1"},
 }
+UNSET = {"XLA_FLAGS": None, "JAX_DEFAULT_MATMUL_PRECISION": None, "JAX_ENABLE_X64": None}
 
 
 @pytest.fixture
@@ -60,12 +62,12 @@ def rerun(tmp_path, monkeypatch):
 def test_one_factor_is_taken_from_the_other_side(rerun):
     asked, ran = rerun("code")
     assert (asked["commit"], asked["run"], asked["python"]) == ("b" * 40, "b" * 40, "3.11")
-    assert asked["pins"] == "jax==0.10.2\n" and asked["variables"] == {"XLA_FLAGS": None}
+    assert asked["pins"] == "jax==0.10.2\n" and asked["variables"] == UNSET
     assert {cell.precision for cell in asked["cells"]} == {"float32"}
     assert ran == {(run.digest, run.seed) for run in rerun.before.runs}, "A's cells and seeds, no others"
     asked, _ = rerun("environment")
     assert (asked["commit"], asked["python"], asked["pins"]) == ("a" * 40, "3.12", "jax==0.11.0\n")
-    assert asked["variables"] == {"XLA_FLAGS": "--xla_b"}
+    assert asked["variables"] == {**UNSET, "XLA_FLAGS": "--xla_b", "JAX_ENABLE_X64": "1"}
     asked, ran = rerun("precision")
     assert (asked["commit"], asked["python"]) == ("a" * 40, "3.11")
     assert {cell.precision for cell in asked["cells"]} == {"float64"}

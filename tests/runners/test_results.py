@@ -390,3 +390,44 @@ def test_the_boards_import_nothing_heavy():
     code = f"import sys; {imports}; print(sorted(set({heavy!r}) & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+# -- a stranger's folder -----------------------------------------------------------------------------------------------
+
+
+def test_a_record_that_is_no_regular_file_counts_as_missing(store):
+    """A pipe would be waited for, a device read without end."""
+    run = make_run()
+    store.write(run)
+    path = store.root / run.digest / run.code / str(run.seed) / "run.json"
+    for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
+        path.unlink()
+        make(path)
+        with pytest.warns(CorruptRun, match="it is no regular file"):
+            assert store.read(run.digest, run.code, run.seed) is None
+
+
+def test_arrays_that_are_no_regular_file_or_expand_count_as_missing(store):
+    run = make_run()
+    store.write(run, {"loss": np.zeros(2**17)})
+    path = store.root / run.digest / run.code / str(run.seed) / "arrays.npz"
+    np.savez_compressed(path, loss=np.zeros(2**17))
+    with pytest.warns(CorruptRun, match="it holds less than it expands to"):
+        assert store.arrays(run) == {}
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.warns(CorruptRun, match="it is no regular file"):
+        assert store.arrays(run) == {}
+
+
+def test_a_marker_that_is_a_pipe_is_no_marker(tmp_path):
+    os.mkfifo(tmp_path / results.MARKER)
+    with pytest.raises(StoreError, match="it is no regular file"):
+        Store(tmp_path)
+
+
+def test_folders_that_are_called_like_no_code_are_none(store):
+    run = make_run()
+    store.write(run)
+    (store.root / run.digest / "\x1b[2J" / "3").mkdir(parents=True)
+    assert store.codes(run.digest) == [run.code] and len(list(store.runs())) == 1

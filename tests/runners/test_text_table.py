@@ -6,10 +6,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tangentbench.runners.text_table import Head, layout, measure, styled, wrapped
+from tangentbench.runners.text_table import Head, definitions, hanging, layout, measure, styled, wrapped
 
 WORDS = st.text("abcdefgh-_é", min_size=1, max_size=12)
 TEXTS = st.lists(WORDS, max_size=8).map(" ".join)
+
+
+def test_what_continues_a_line_hangs_below_its_second_column():
+    text = hanging("  name   one two three four\nshort\n  five six seven eight", 17)
+    assert text.split("\n") == [
+        "  name   one two",
+        "         three",
+        "         four",
+        "short",
+        "  five six seven",
+        "  eight",
+    ]
+    assert definitions({"a": "one two three", "key": "four\nfive"}, 13) == [
+        "a    one two", "     three", "key  four", "     five",
+    ]  # fmt: skip
 
 
 @settings(max_examples=60, deadline=None)

@@ -78,6 +78,18 @@ def adam(eta, b1, b2, eps, decay=0.0):
     return step
 
 
+def nadam(eta, b1, b2, eps):
+    m, v = [0.0], [0.0]
+
+    def step(t, w, g):
+        m[0] = b1 * m[0] + (1 - b1) * g
+        v[0] = b2 * v[0] + (1 - b2) * g**2
+        ahead = b1 * m[0] / (1 - b1 ** (t + 2)) + (1 - b1) * g / (1 - b1 ** (t + 1))
+        return w - eta * ahead / (np.sqrt(v[0] / (1 - b2 ** (t + 1))) + eps)
+
+    return step
+
+
 def rmsprop(eta, decay, eps):
     v = [0.0]
 
@@ -115,6 +127,7 @@ RULES = {
     "nesterov": (method("nesterov", momentum=0.8), lambda: momentum(0.05, 0.8, ahead=True)),
     "adam": (method("adam", b1=0.8, b2=0.95, eps=1e-3), lambda: adam(0.05, 0.8, 0.95, 1e-3)),
     "adamw": (method("adamw", weight_decay=0.3), lambda: adam(0.05, 0.9, 0.999, 1e-8, 0.3)),
+    "nadam": (method("nadam", b1=0.8, b2=0.95, eps=1e-3), lambda: nadam(0.05, 0.8, 0.95, 1e-3)),
     "rmsprop": (method("rmsprop", decay=0.8, eps=1e-3), lambda: rmsprop(0.05, 0.8, 1e-3)),
     "adagrad": (method("adagrad", initial_accumulator_value=0.2), lambda: adagrad(0.05, 0.2, 1e-7)),
     "lion": (method("lion", weight_decay=0.1), lambda: lion(0.05, 0.9, 0.99, 0.1)),
@@ -138,6 +151,13 @@ def test_a_dropped_momentum_is_noticed(monkeypatch, compiled):
     two = Two(cell, 0)
     (found,) = outcomes(cell, compiled=compiled)
     assert deviation(found, reference(two, rule(), STEPS), two) > 1e-3
+
+
+def test_nesterovs_look_ahead_is_told_from_adam(compiled):
+    cell = tiny_cell(method=RULES["nadam"][0])
+    two = Two(cell, 0)
+    (found,) = outcomes(cell, compiled=compiled)
+    assert deviation(found, reference(two, adam(0.05, 0.8, 0.95, 1e-3), STEPS), two) > 1e-3
 
 
 def test_all_methods_are_compared():
@@ -618,7 +638,11 @@ def test_the_sharpness_goes_on_from_the_record_before(monkeypatch):
     two = Two(cell, 0)
     account = reference(two, gd(0.02), STEPS)
     (warm,) = outcomes(cell)
-    monkeypatch.setattr(build, "FRESH", 1)
+
+    def forgetful(ctx, model, vectors, **options):
+        return state.sharpness_from(ctx, model, 0 * vectors, **options)
+
+    monkeypatch.setattr(build, "resolve", lambda address: forgetful)
     (cold,) = outcomes(cell)
     assert sharpness_error(warm, two, account) < 1e-5
     assert sharpness_error(cold, two, account) > 1e-3
@@ -629,13 +653,13 @@ def test_a_warm_search_starts_afresh_now_and_then(monkeypatch):
     cell = tiny_cell(method=method("gd", 0.02), **{**WARM, "metrics": [metric("sharpness", "schedule")]})
     two = Two(cell, 0)
     account = reference(two, gd(0.02), STEPS)
-    second = np.linalg.eigh(two.hessian(two.start))[1][:, -2]
+    third, second = np.linalg.eigh(two.hessian(two.start))[1][:, -3:-1].T
     asked = []
 
-    def stuck(ctx, model, vector, **options):
+    def stuck(ctx, model, vectors, **options):
         asked.append(options)
-        estimate, _ = state.sharpness_from(ctx, model, vector, **options)
-        return estimate, jax.numpy.asarray(second)
+        estimate, _ = state.sharpness_from(ctx, model, vectors, **options)
+        return estimate, jax.numpy.stack([jax.numpy.asarray(second), jax.numpy.asarray(third)])
 
     monkeypatch.setattr(build, "resolve", lambda address: stuck)
     monkeypatch.setattr(build, "FRESH", 2)

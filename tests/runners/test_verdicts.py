@@ -469,12 +469,13 @@ def test_verdicts_flip_rarely_and_noise_is_seldom_decided():
 
 
 METHODS = [f"method_{k}" for k in range(12)]
+RANKING = {"metric": "m", "against": "b", "at_most": -0.5, "methods_at_least": 10}
 NO_POINT = {"status": "ok", "outcome": "divergent", "scalars": {}}
 
 
 def of_methods(values, claim=None, *more, unscored=(), tuned=lambda cell, seed: 1.0):
     """The verdict of a claim about twelve methods, each tuned in one cell and scored in another."""
-    claim = {"metric": "m", "against": "b", "at_most": -0.5, "methods_at_least": 10, **(claim or {})}
+    claim = {**RANKING, **(claim or {})}
     task = make_task({"id": "claim", "rank_correlation": claim}, *more, leaderboard=object())
     tune = [make_cell({"method": n}, method={"name": n}, role="tune", seeds=[1000000]) for n in METHODS]
     score = [make_cell({"method": n}, method={"name": n}, role="score") for n in METHODS if n not in unscored]
@@ -560,6 +561,32 @@ def test_a_failed_run_takes_its_seed_and_not_its_method():
         lambda cell, seed: error if (cell.method["name"], seed) == ("method_4", 7) else good(cell, seed)
     )
     assert (verdict.verdict, verdict.seeds, verdict.missing) == ("undecided", 7, "1 of 8 seeds left out: 1 error")
+
+
+@pytest.mark.parametrize("status", ["error", "timeout", "out_of_memory"])
+def test_a_method_whose_tuning_did_not_end_is_not_left_out(status):
+    broken = {"status": status, "outcome": None}
+    tuned = ranked(-1.0, 0.0), lambda cell, seed: broken
+    verdict = of_methods(tuned[0], unscored=["method_0"], tuned=tuned[1])
+    why = status.replace("_", " ")
+    assert (verdict.verdict, verdict.value, verdict.seeds) == ("undecided", -1.0, 8)
+    assert verdict.missing == f"1 of 9 seeds left out: 1 {why}"
+    assert verdict.reason == f"cannot hold: 1 of 9 seeds gave no value (1 {why})"
+    control = {"id": "not", "control": "claim", "metric": "f"}
+    _, other = of_methods(ranked(-1.0, 0.1), {}, control, unscored=["method_0"], tuned=tuned[1])
+    assert other.verdict == "not rejected"
+
+
+def test_a_method_that_diverged_at_every_point_has_no_stable_one_whatever_else_broke():
+    def tune(cell, seed):
+        return NO_POINT if seed == 1000000 else {"status": "error", "outcome": None}
+
+    task = make_task({"id": "claim", "rank_correlation": RANKING}, leaderboard=object())
+    tune_cells = [make_cell({"method": n}, method={"name": n}, role="tune", seeds=[1000000, 1000001]) for n in METHODS]
+    score = [make_cell({"method": n}, method={"name": n}, role="score") for n in METHODS[1:]]
+    runs = runs_of(lambda cell, seed: (tune if cell.role == "tune" else ranked(-1.0, 0.0))(cell, seed))
+    (verdict,) = evaluate(task, [*tune_cells, *score], runs)
+    assert (verdict.verdict, verdict.missing) == ("holds", "without method_0 (no stable point)")
 
 
 def test_the_control_of_a_rank_correlation_ranks_another_metric():

@@ -1,15 +1,17 @@
 """Someone else's results folder: what is wrong with it is found by the check that is for it, and said in its words."""
 
 import json
+import os
 import shlex
 import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tangentbench.runners import cli, provenance, verify, verify_rerun
+from tangentbench.runners import cli, provenance, verify, verify_numbers, verify_rerun
 from tangentbench.runners.records import Run
 from tangentbench.runners.results import Store
 from tangentbench.runners.verify_records import cell_of
@@ -23,7 +25,13 @@ stop: {steps: 300}
 record: {every: 30}
 precision: float64
 seeds: 2
-metrics: [{name: train_loss, at: schedule}, test_loss, {name: test_loss, at: start, label: at_start}]
+metrics:
+  - {name: train_loss, at: schedule}
+  - test_loss
+  - {name: test_loss, at: start, label: at_start}
+  - peak_loss
+  - {name: end_over_start, of: train_loss}
+  - {name: work_to_target, target: 0.01}
 """
 NAMES = ("tiny/long", "tiny/holds", "tiny/arena")
 
@@ -94,13 +102,20 @@ def failing(report: verify.Report) -> dict[str, list[str]]:
 def test_what_was_computed_verifies(computed, call):
     code, out, err = call(computed, "--cells", "100", "--seed", "1", "--format", "json")
     document = json.loads(out)
-    assert (code, err, document["verified"]) == (0, "", True), out
+    # the numbers of `long` at its end: its five, and its outcome
+    assert (code, err, document["passed"], document["verified"]) == (0, "", True, False), out
+    extent = document["extent"]
+    assert (extent["numbers"] - extent["numbers_again"], extent["absent"]) == (4 * 6, 0)
+    assert extent["runs"] == extent["runs_again"] == len(list(Store(computed).runs())) and extent["steps"] == 210
     said = {check["check"]: check for check in document["checks"]}
-    assert list(said) == ["records", "cells", "tasks", "code", "provenance", "numbers", "rerun"]
+    assert list(said) == ["records", "cells", "tasks", "seeds", "code", "provenance", "numbers", "rerun"]
     assert {check["result"] for check in said.values()} == {"passed"}
     runs, cells = list(Store(computed).runs()), {run.digest for run in Store(computed).runs()}
     assert said["records"]["found"] == f"{len(runs)} of {len(runs)} runs can be read"
     assert said["tasks"]["found"] == f"{len(cells)} cells are asked by 3 tasks here"
+    # all but `at_start` and `test_loss` of `long`, which leave no curve
+    numbers = extent["numbers"]
+    assert said["numbers"]["found"] == f"{numbers - 4 * 2} of {numbers} numbers are what their curves tell"
     # of 300 steps the first 200, and up to the next record
     assert said["rerun"]["found"].startswith(
         f"{len(runs)} runs of {len(cells)} cells, 210 steps: equal but for rounding"
@@ -135,7 +150,18 @@ def test_its_boards_beside_ones_own(computed, theirs, tasks, capsys):
 def test_nothing_is_run_again_if_none_is_asked_for(computed, call, monkeypatch):
     monkeypatch.setattr(verify_rerun, "rerun", None)
     code, out, _ = call(computed, "--cells", "0")
-    assert code == 0 and "not asked for" in out and out.splitlines()[-1].startswith(f"{computed} is verified; `")
+    assert code == 0 and "not asked for" in out and f"\n{computed} holds together, and " in out
+    assert " numbers were not computed again; `" in out.splitlines()[-1] and " is verified" not in out
+
+
+def test_how_far_it_was_checked_is_said(computed, call):
+    """The last line claims no more than was computed again."""
+    runs = list(Store(computed).runs())
+    some = call(computed, "--cells", "1", "--seed", "1")[1].splitlines()[-1]
+    assert f" of {len(runs)} runs; " in some and " is verified up to step " in some
+    every = call(computed, "--cells", "100", "--whole")[1].splitlines()[-1]
+    numbers = sum(map(verify_numbers.count, runs))
+    assert every.startswith(f"{computed} is verified: all {numbers} numbers came out the same; `")
 
 
 # -- what is none ------------------------------------------------------------------------------------------------------
@@ -263,6 +289,10 @@ def test_a_provenance_that_cannot_be(theirs, tasks, made, check, message):
         ({"train_loss": 0.1}, "train_loss is 0.1, and "),
         ({"train_loss": None}, "train_loss is None, and "),
         ({"best_loss": 0.0}, "its scalars are not those of its metrics: best_loss"),
+        ({"peak_loss": 1.0}, "peak_loss is 1.0, and "),
+        ({"end_over_start": 1e-9}, "end_over_start is 1e-09, and "),
+        ({"work_to_target": 6.0}, "work_to_target is 6.0, and "),
+        ({"work_to_target": None}, "work_to_target is None, and "),
     ],
 )
 def test_a_number_that_its_curve_denies(theirs, tasks, fields, message):
@@ -279,6 +309,143 @@ def test_a_number_of_steps_that_its_curve_denies(theirs, tasks):
     assert found == "it has 299 steps, and its loss ends at another"
 
 
+def test_an_end_that_its_loss_denies(theirs, tasks):
+    """The training loss of the last weights, which the task does not ask for as a curve."""
+    run = runs_of(theirs, "tiny/holds")[0]
+    change(theirs, run, scalars={"train_loss": run.scalars["train_loss"] * 0.999})
+    (found,) = failing(verify.verify(str(theirs), cells=0, folder=str(tasks)))["numbers"]
+    assert found.startswith("train_loss is ") and found.endswith(" on its curve")
+
+
+@pytest.mark.parametrize("outcome", ["catapult", "monotone", "divergent", None])
+def test_an_outcome_that_its_curve_denies(theirs, tasks, outcome):
+    run = runs_of(theirs, "tiny/long")[0]
+    change(theirs, run, outcome=outcome)
+    (found,) = failing(verify.verify(str(theirs), cells=0, folder=str(tasks)))["numbers"]
+    assert found == f"its outcome is {outcome}, and unconverged on its curve"
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda arrays: arrays | {"thesis": np.zeros(3)}, "it has arrays that nothing asks for: thesis"),
+        (lambda arrays: arrays | {"loss": arrays["loss"].astype(complex)}, "its array loss is of complex128"),
+        (lambda arrays: arrays | {"loss": arrays["loss"][:, None]}, "its array loss is of float64, 2-dimensional"),
+        (lambda arrays: arrays | {"train_loss": arrays["train_loss"][1:]}, "its array train_loss has 10 values for"),
+        (lambda arrays: {k: v for k, v in arrays.items() if k != "loss"}, "it has no curve of loss"),
+        (
+            lambda arrays: arrays | {k: np.delete(arrays[k], 5) for k in ("loss", "loss_steps")},
+            "its loss_steps leave steps out",
+        ),
+        (
+            lambda arrays: arrays | {k: np.delete(arrays[k], 5) for k in ("train_loss", "record_steps")},
+            "its record_steps are not those of a record every 30 steps",
+        ),
+    ],
+)
+def test_curves_that_are_not_those_of_its_run(theirs, tasks, edit, message):
+    """A peak that was cut out among them."""
+    run, store = runs_of(theirs, "tiny/long")[0], Store(theirs)
+    store.write(run, edit(store.arrays(run)))
+    (found,) = failing(verify.verify(str(theirs), cells=0, folder=str(tasks)))["numbers"]
+    assert found.startswith(message)
+
+
+def test_an_end_that_the_loss_does_not_explain(theirs, tasks):
+    """A run that was cut off where it was best, all its numbers made to fit."""
+    run, store = runs_of(theirs, "tiny/long")[0], Store(theirs)
+    arrays = store.arrays(run)
+    arrays |= {name: arrays[name][:61] for name in ("loss", "loss_steps")}
+    arrays |= {name: arrays[name][:3] for name in ("train_loss", "record_steps")}
+    end = float(arrays["loss"][-1])
+    scalars = run.scalars | {"train_loss": end, "end_over_start": end / float(arrays["loss"][0])}
+    store.write(replace(run, steps=60, scalars=scalars), arrays)
+    (found,) = failing(verify.verify(str(theirs), cells=0, folder=str(tasks)))["numbers"]
+    assert found == "it ended after 60 of 300 steps, and its loss does not say why"
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_a_seed_that_was_taken_out(theirs, tasks, last):
+    """The worst of a method's scoring seeds, say."""
+    runs = [run for run in runs_of(theirs, "tiny/arena") if run.role == "score" and run.cell["method"]["name"] == "gd"]
+    out = sorted(runs, key=lambda run: run.seed)[-1 if last else 0]
+    shutil.rmtree(record(theirs, out).parent)
+    report = verify.verify(str(theirs), cells=0, folder=str(tasks))
+    (fault,) = failing(report)["seeds"]
+    assert fault == f"seed {out.seed} of tiny/arena absent, and others are there" and report.extent.absent == 1
+
+
+def test_fewer_seeds_than_the_task_asks_for_are_told(tasks, tmp_path, capsys):
+    words = ["--tasks", str(tasks), "--quiet"]
+    assert cli.main(["run", "tiny/holds", "--seeds", "2", "--results", str(tmp_path / "few"), *words]) == 0
+    report = verify.verify(str(tmp_path / "few"), cells=100, whole=True, folder=str(tasks))
+    assert not report.failed and report.extent.absent == 2 and not report.extent.whole
+    assert ", and 2 runs that its tasks ask for absent; `" in verify.line(report)
+
+
+def test_a_board_that_was_forged(theirs, tasks):
+    """Every number a thousand times better, every metric called by a name that is unknown here, of another device."""
+    store = Store(theirs)
+    runs = [(run, store.arrays(run)) for run in store.runs()]
+    for digest in store.digests():
+        (code,) = store.codes(digest)
+        (theirs / digest / code).rename(theirs / digest / "e15e")
+    for run, arrays in runs:
+        cell = {**run.cell, "metrics": [{**m, "name": f"alien_{m['name']}"} for m in run.cell["metrics"]]}
+        scalars = {label: None if value is None else value / 1000 for label, value in run.scalars.items()}
+        curves = {name: array if name.endswith("_steps") else array / 1000 for name, array in arrays.items()}
+        made = {**run.provenance, "device": "NVIDIA H100"}
+        store.write(replace(run, cell=cell, code="e15e", scalars=scalars, provenance=made), curves)
+    found = failing(verify.verify(str(theirs), cells=100, whole=True, folder=str(tasks)))
+    assert len(found["tasks"]) == len(runs)
+    assert set(found["tasks"]) == {"its cell is not the one that its digest names here"}
+
+
+# -- what is hostile ---------------------------------------------------------------------------------------------------
+
+
+def bomb(path: Path, run: Run) -> None:
+    """A curve that nobody asked for: a megabyte of zeros in a kilobyte."""
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive, archive.open("thesis.npy", "w") as file:
+        np.lib.format.write_array(file, np.zeros(2**17))
+    put(path.with_name("run.json"), arrays_bytes=path.stat().st_size)
+
+
+def large(path: Path, run: Run) -> None:
+    """A file that takes no place on the disk."""
+    with path.open("ab") as file:
+        file.truncate(2**30)
+    put(path.with_name("run.json"), arrays_bytes=2**30)
+
+
+@pytest.mark.parametrize(
+    ("name", "harm", "message"),
+    [
+        ("run.json", lambda path, run: (path.unlink(), os.mkfifo(path)), "run.json: it is no regular file"),
+        ("run.json", lambda path, run: (path.unlink(), path.symlink_to("/dev/zero")), "run.json: it is no regular"),
+        ("run.json", lambda path, run: os.truncate(path, 2**30), "more than a record"),
+        ("arrays.npz", bomb, "it holds less than it expands to"),
+        ("arrays.npz", large, "its arrays.npz has 1073741824 bytes; 300 steps give at most "),
+    ],
+)
+def test_files_that_would_hang_or_fill_the_memory(theirs, tasks, name, harm, message):
+    run = runs_of(theirs, "tiny/long")[0]
+    harm(record(theirs, run).with_name(name), run)
+    (found,) = failing(verify.verify(str(theirs), cells=0, folder=str(tasks)))["records"]
+    assert message in found
+
+
+def test_names_that_a_terminal_would_obey(theirs, tasks, call):
+    run = runs_of(theirs, "tiny/holds")[0]
+    shutil.copytree(theirs / run.digest / run.code, theirs / run.digest / "\x1b[2Jcode")
+    assert Store(theirs).codes(run.digest) == [run.code]
+    change(theirs, run, task="\x1b]0;thesis\x07\x9b", provenance={**run.provenance, "device": "\x1b[31mcpu"})
+    for fmt in ("table", "csv", "json"):
+        code, out, err = call(theirs, "--cells", "0", "--format", fmt)
+        assert code == 3 and "]0;thesis" in out + err
+        assert not set("\x1b\x07\x9b") & set(out + err)
+
+
 # -- what only a rerun can tell ----------------------------------------------------------------------------------------
 
 
@@ -287,7 +454,6 @@ def test_numbers_that_were_made_up(theirs, call):
     change_curve(theirs, long[0], "loss", 1 + 1e-8, at=150)
     change(theirs, long[1], scalars={**long[1].scalars, "at_start": long[1].scalars["at_start"] * (1 + 1e-8)})
     change(theirs, long[2], scalars={**long[2].scalars, "test_loss": 0.001})  # at the end, which is not run again
-    change(theirs, short[0], outcome="catapult")
     change(theirs, short[1], provenance={**short[1].provenance, "dataset": "0" * 16})
     change_curve(theirs, short[2], "loss", 1.01, at=3)
     code, out, err = call(theirs, "--cells", "100", "--format", "json")
@@ -298,7 +464,6 @@ def test_numbers_that_were_made_up(theirs, call):
     expected = [
         (long[0], "run again, its loss is "),
         (long[1], "run again, its at_start is "),
-        (short[0], f"run again, its outcome is {short[0].outcome}; stored is catapult"),
         (short[1], "run again, it had other data"),
         (short[2], "run again, its loss is "),
     ]
@@ -324,7 +489,7 @@ def test_runs_of_other_code_may_differ_by_the_margins(theirs, tasks, monkeypatch
     report = verify.verify(str(theirs), cells=100, folder=str(tasks))
     (check,) = report.failed
     assert [fault.where for fault in check.faults] == [f"{far.digest}/e15e/{far.seed}"]
-    assert report.checks[3].found == "e15e, other code than the current"
+    assert report.checks[4].found == "e15e, other code than the current"
 
 
 def test_a_run_that_cannot_be_made_is_an_error(tasks, tmp_path, call):

@@ -147,7 +147,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "convexity_constant": {"kappa": KAPPA, "steps": STEPS},
     "restricted_curvature": {"kappa": KAPPA, "radius": RADIUS, "directions": 2, "steps": STEPS},
     "orthogonal_curvature": {"kappa": KAPPA, "radius": RADIUS, "steps": STEPS},
-    "agop_alignment": {},
+    "agop_alignment": {"roll": 1},
     "feature_alignment": {"layer": 1},
     "top_loss": {"top": 2, "steps": STEPS},
     "bulk_loss": {"top": 2, "steps": STEPS},
@@ -382,14 +382,19 @@ def of_features_and_distances(at: Situation, found: dict[str, float]) -> dict[st
     moved, w0 = at.w - at.w0, at.w0
     distance = np.sqrt((moved**2).sum())
     layers = list(zip(split(moved), split(w0), strict=True))
+    ahead = np.eye(DIM)[[DIM - 1, *range(DIM - 1)]]  # e_j -> e_{j+1}
+    shifted = ahead @ at.agop @ ahead.T
     return {
-        "agop_alignment": Case(found["agop_alignment"], cosine(average, at.agop), {
-            "by traces": np.trace(average @ at.agop) / (np.trace(average) * np.trace(at.agop)),
-            "of the average gradient": cosine(np.outer(means, means), at.agop),
-            "of the first output": cosine(np.einsum("nd,ne->de", *[here.inputs[:, 0]] * 2), at.agop),
-            "of the diagonals": cosine(np.diag(average), np.diag(at.agop)),
-            "on the test set": cosine(np.einsum("ncd,nce->de", *[at.test.inputs] * 2), at.agop),
-            "at the start": cosine(np.einsum("ncd,nce->de", *[start.inputs] * 2), at.agop),
+        "agop_alignment": Case(found["agop_alignment"], cosine(average, shifted), {
+            "not shifted": cosine(average, at.agop),
+            "shifted back": cosine(average, ahead.T @ at.agop @ ahead),
+            "shifted along one axis": cosine(average, ahead @ at.agop),
+            "by traces": np.trace(average @ shifted) / (np.trace(average) * np.trace(shifted)),
+            "of the average gradient": cosine(np.outer(means, means), shifted),
+            "of the first output": cosine(np.einsum("nd,ne->de", *[here.inputs[:, 0]] * 2), shifted),
+            "of the diagonals": cosine(np.diag(average), np.diag(shifted)),
+            "on the test set": cosine(np.einsum("ncd,nce->de", *[at.test.inputs] * 2), shifted),
+            "at the start": cosine(np.einsum("ncd,nce->de", *[start.inputs] * 2), shifted),
         }),
         "feature_alignment": Case(found["feature_alignment"], cosine(average, weights.T @ weights), {
             "of W W^T": cosine(average, weights @ weights.T),

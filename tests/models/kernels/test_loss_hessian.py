@@ -59,7 +59,7 @@ def test_the_top_along_a_run(tools):
     moved = tools.move(model, KEY, 0.01)
     _, flat = tools.flat_predictor(model)
     top = eqx.filter_jit(lambda model, start: loss_hessian_top_from(model, mse, x, y, start, tolerance=1e-8))
-    noise = jax.random.normal(KEY, flat.shape)
+    noise = jax.random.normal(KEY, (2, *flat.shape))
     _, vector = top(model, noise)
     product, origin = hessian_product(moved, mse, x, y)
     expected = np.linalg.eigvalsh(jax.lax.map(product, jnp.eye(origin.size)))[-1]
@@ -119,3 +119,30 @@ def test_density_and_its_standard_error(planted):
     assert np.sqrt(np.mean(((np.asarray(found.value) - mirrored) / np.asarray(found.error)) ** 2)) > 10
     with pytest.raises(ValueError, match="at least 2 starts and a positive width"):
         density_of(lambda v: matrix @ v, matrix[0], KEY, grid=grid, width=0.0)
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_an_eigenvalue_that_overtakes_is_seen(watched):
+    """Directions that never meet, of which one's eigenvalue grows past the largest: the vector that watches sees it at
+    once; without it the search stays where it is, with a small residual."""
+
+    matrices = [jnp.diag(jnp.asarray([1.0, tilt, 0.1, 0.05, 0.02])) for tilt in np.linspace(0.5, 1.5, 21)]
+    x, y = jnp.ones((1, 5)), jnp.zeros((1, 1))
+
+    class Quadratic(eqx.Module):
+        weight: jax.Array
+
+        def __call__(self, x):
+            return self.weight
+
+    model = Quadratic(jnp.zeros(5))
+    vectors = jnp.eye(5)[:2] + jnp.asarray([[0.0] * 5, [0.0, 0.0, 0.3, 0.2, 0.1]])
+    wrong = 0
+    for matrix in matrices:
+        curved = lambda f, y, matrix=matrix: 0.5 * f[0] @ matrix @ f[0]  # noqa: E731
+        top, found = loss_hessian_top_from(model, curved, x, y, vectors)
+        vectors = found if watched else found.at[1].set(jnp.eye(5)[4])
+        true = float(jnp.max(jnp.diag(matrix)))
+        assert float(top.residual) <= 1e-3 * true
+        wrong += abs(float(top.value) - true) > 1e-3 * true
+    assert wrong == 0 if watched else wrong >= 8
