@@ -270,8 +270,7 @@ def test_an_answer_without_room_is_one_line():
     assert (done.returncode, done.stderr) == (1, "tangentbench: cannot print: No space left on device\n")
 
 
-def test_what_is_printed_keeps_to_the_width(call, tasks, computed, monkeypatch):
-    stored = ("--tasks", tasks, "--results", computed)
+def test_what_is_printed_keeps_to_the_width(call, tasks, monkeypatch):
     helps = [(name, "--help") for name in arguments.EXAMPLES if name]
     for width, most in ((80, 80), (250, 100)):
         monkeypatch.setenv("COLUMNS", str(width))

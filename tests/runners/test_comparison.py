@@ -495,6 +495,7 @@ def test_commits_are_found_by_what_runs_say_or_what_their_sources_hash_to(tmp_pa
     assert found == {"main": "one", "topic": "two", "docs": "two"}  # a commit of documents alone has its parent's code
     message = refused("commit:main", "commit:wip", folder)
     assert "only runs of a changed tree of commit dddddddddd" in message and "git switch --detach dddddddddd" in message
+    assert "`pip install .` (unless it is installed with -e), then `tangentbench run --tier laptop --res" in message
 
 
 def test_a_commit_that_only_pins_another_library_has_no_runs_of_its_parent(tmp_path, monkeypatch):
@@ -623,6 +624,10 @@ def test_mistakes_are_one_line_and_1(pair, capsys, tmp_path):
         assert cli.main(["compare", *words]) == 1
         out, err = capsys.readouterr()
         assert out == "" and hint in err and err.count("\n") == 1, words
+    task = next(Store(a).runs()).task
+    for only, hint in (("nope", f"it has runs of {task}"), (task[:-1], f"did you mean '{task}'?")):
+        assert cli.main(["compare", a, b, "--only", only]) == 4
+        assert capsys.readouterr().err.endswith(f"has no runs of {only}; {hint}\n")
 
 
 def test_in_python_it_is_a_table(pair):
