@@ -495,7 +495,7 @@ def test_commits_are_found_by_what_runs_say_or_what_their_sources_hash_to(tmp_pa
     assert found == {"main": "one", "topic": "two", "docs": "two"}  # a commit of documents alone has its parent's code
     message = refused("commit:main", "commit:wip", folder)
     assert "only runs of a changed tree of commit dddddddddd" in message and "git switch --detach dddddddddd" in message
-    assert "`pip install .` (unless it is installed with -e), then `tangentbench run --tier laptop --res" in message
+    assert "`pip install .` (unless it is installed with -e), then `tangentbench run --tier smoke --res" in message
 
 
 def test_a_commit_that_only_pins_another_library_has_no_runs_of_its_parent(tmp_path, monkeypatch):
