@@ -229,10 +229,13 @@ def _scatters(cells: Sequence[Cell], runs: Lookup, asked: Sequence[Asked]) -> It
     AGOP alignment and test loss wherever both were measured, and what a rank correlation asks for.
     """
     names = metric_names(cells)
-    usual = {name: label for label, name in names.items() if name in (ALIGNMENT, TEST_LOSS)}
+    usual = {
+        name: label for label, name in reversed(names.items()) if name in (ALIGNMENT, TEST_LOSS)
+    }  # the first label
     ranked = {(i.options["metric"], i.options["against"]): i.verdict for i in asked if i.kind == "rank_correlation"}
     pairs = {(usual[TEST_LOSS], usual[ALIGNMENT]): None} if len(usual) == 2 else {}
-    for (metric, against), verdict in {**pairs, **ranked}.items():
+    turned = {pair[::-1] if pair[::-1] in pairs else pair: verdict for pair, verdict in ranked.items()}
+    for (metric, against), verdict in {**pairs, **turned}.items():
         found: dict[str, list[Point]] = {}
         for cell in cells:
             ys, xs = (values(cell, label, runs) for label in (metric, against))
@@ -257,7 +260,7 @@ def _scatters(cells: Sequence[Cell], runs: Lookup, asked: Sequence[Asked]) -> It
 
 
 def _name(names: Mapping[str, str], label: str) -> str:
-    return "AGOP alignment" if names.get(label) == ALIGNMENT else readable(label)
+    return "AGOP alignment" if label == names.get(label) == ALIGNMENT else readable(label)
 
 
 def _title(words: str) -> str:

@@ -232,3 +232,27 @@ def test_coordinates_in_words():
     }
     assert coordinate_words(words) == "wide, width 64, 0.5 critical, rate 0.1"
     assert coordinate_words({"model.bias": True}) == "True"
+
+
+def test_alignment_with_something_else_is_not_called_alignment(made, tmp_path):
+    """Where a metric is measured twice, the scatter that every such task has is of the first, with its claim's rho."""
+    folder = report_store.write_tasks(tmp_path / "tasks")
+    path = folder / "show" / "arena.yaml"
+    claims = """claims:
+  - id: aligned
+    says: It orders them
+    rank_correlation: {metric: agop_alignment, against: test_loss, at_most: -0.5, methods_at_least: 4}
+  - {id: elsewhere, says: Not so, control: aligned, metric: alignment_elsewhere}
+"""
+    text = path.read_text().replace("[gd, adam, momentum]", "[gd, adam, momentum, lion]") + claims
+    again = "{name: agop_alignment, label: alignment_elsewhere, roll: 2}"
+    path.write_text(text.replace("test_loss, agop_alignment]", f"test_loss, agop_alignment, {again}]"))
+    planned = report_store.planned(folder, ["show/arena"])
+    store = Store(tmp_path / "store", create=True)
+    report_store.fill(store, planned)
+    runs = suite.lookup(store, report_store.CODE)
+    (task,) = planned.tasks
+    first, second = (c for c in _charts(task, planned, runs, store) if c.kind == "scatter")
+    assert first.title == "Test loss against AGOP alignment"
+    assert first.x.label.startswith("agop alignment") and "rho over methods" in first.caption
+    assert second.title == "Alignment elsewhere against test loss"

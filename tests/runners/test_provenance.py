@@ -108,7 +108,7 @@ def test_a_run_says_what_the_environment_asked_for(monkeypatch, name):
     assert provenance.provenance([], "cpu")["variables"] == {}
     monkeypatch.setenv(name, " High ")
     assert provenance.provenance([], "cpu")["variables"] == {name: "high"}
-    monkeypatch.setenv(name, "/home/me")
+    monkeypatch.setenv(name, "/srv/me")
     assert provenance.provenance([], "cpu")["variables"] == {name: "<path>"}
 
 
