@@ -13,6 +13,12 @@ from tangentbench.runners.regions import Rejection, region_of
 EXAMPLES = Path(__file__).parents[1] / "tasks" / "examples"
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    """Lines that no narrow terminal breaks; what breaks them has tests of its own."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+
 def test_a_task_is_shown_with_its_cells_and_claims():
     text = describe.show_task(str(EXAMPLES / "batch_size.yaml"))
     for part in (
