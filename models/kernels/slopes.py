@@ -48,7 +48,7 @@ def slope_and_kernel(model: Any, loss: Loss, x: Float[Array, "n d"], y: Float[Ar
     value, slopes = jax.value_and_grad(loss)(outputs, y)
     pulled = tuple(_pulled(layer, slopes, *parts) for layer, *parts in zip(network.layers, *terms, strict=True))
     trained = partition(model)[0]
-    gradient = eqx.tree_at(lambda m: layered(m.model if quadratic else m).layers, trained, pulled)
+    gradient = eqx.tree_at(lambda m: _layers(m.model if quadratic else m), trained, pulled)
     factors = [Factors(*map(jnp.stack, zip(*_terms(*parts), strict=True))) for parts in zip(*terms, strict=True)]
     return Slope(value, gradient, kernel_of(model, factors, factors))
 
@@ -75,11 +75,17 @@ def _of_quadratic(network: Layered, step: Layered | None, x: Float[Array, "n d"]
 
 def _terms(a: Array, b: Array, da: Array | None = None, db: Array | None = None) -> list[tuple[Array, Array]]:
     """The terms of a layer's gradients: (a, b), of a quadratic model (a, b + ḃ) and (ȧ, b)."""
-    return [(a, b)] if da is None else [(a, b + db), (da, b)]
+    return [(a, b)] if da is None or db is None else [(a, b + db), (da, b)]
 
 
-def _sensitivities(*parts: Array) -> list[Array]:
-    return [b for _, b in _terms(*parts)]
+def _sensitivities(a: Array, b: Array, da: Array | None = None, db: Array | None = None) -> list[Array]:
+    return [sensitivity for _, sensitivity in _terms(a, b, da, db)]
+
+
+def _layers(model: Any) -> tuple[Any, ...]:
+    network = layered(model)
+    assert network is not None
+    return network.layers
 
 
 def _applied(layer: Layer, a: Array, da: Array | None) -> tuple[Array, ...]:
@@ -87,16 +93,17 @@ def _applied(layer: Layer, a: Array, da: Array | None) -> tuple[Array, ...]:
     return (layer(a),) if da is None else jax.jvp(layer, (a,), (da,))
 
 
-def _pulled(layer: Layer, slopes: Float[Array, "n c"], *parts: Array) -> PyTree:
+def _pulled(
+    layer: Layer, slopes: Float[Array, "n c"], a: Array, b: Array, da: Array | None = None, db: Array | None = None
+) -> PyTree:
     """Σ_i Σ_k of slopes times the gradients in the layer's weights, as a tree of them."""
     params, rest = partition(layer)
-    changes = parts[2] if len(parts) > 2 else None
 
     def outputs(p: PyTree) -> tuple[Array, ...]:
         moved = eqx.combine(p, rest)
-        if changes is None:
-            return jax.vmap(lambda a: _applied(moved, a, None))(parts[0])
-        return jax.vmap(lambda a, da: _applied(moved, a, da))(parts[0], changes)
+        if da is None:
+            return jax.vmap(lambda one: _applied(moved, one, None))(a)
+        return jax.vmap(lambda one, change: _applied(moved, one, change))(a, da)
 
-    weighted = tuple(jnp.einsum("nc,nc...->n...", slopes, b) for b in _sensitivities(*parts))
+    weighted = tuple(jnp.einsum("nc,nc...->n...", slopes, part) for part in _sensitivities(a, b, da, db))
     return jax.linear_transpose(outputs, params)(weighted)[0]
