@@ -237,8 +237,8 @@ def parser() -> Parser:
     sub.add_argument("task", metavar="TASK", help="a task id, the path of a YAML file, or the name of a component")
     sub = command(
         "validate",
-        "Check task files; says file, line and column of every mistake, and notes claims without a control and tasks "
-        "whose estimated cost is above a tier's budget. For a named file the estimates are printed in any case.",
+        "Check task files; says file, line and column of every mistake. For files that are named it also notes claims "
+        "without a control and costs estimated above a tier's budget, and prints the estimates.",
         tier=False,
     )
     sub.add_argument("paths", nargs="*", metavar="PATH", help="YAML files or folders; the whole suite if none is given")

@@ -33,7 +33,10 @@ class Known:
         self.folder = None if compiled is None or plug_ins else compiled / FOLDER / _checks()
 
     def estimate(self, path: Path) -> dict[str, Any] | None:
-        """What a file is estimated to cost (`cost.estimates`) if its content was found valid by these checks."""
+        """What a file is estimated to cost (`cost.estimates`) if its content was found valid by these checks.
+
+        Empty where nobody has asked for the estimate.
+        """
         stamp = self._stamp(path)
         with contextlib.suppress(OSError, ValueError):
             return json.loads(stamp.read_text()) if stamp is not None else None

@@ -24,9 +24,9 @@ def validate(
 ) -> int:
     """Check task files, folders of them, or the whole suite; print every mistake with file, line and column.
 
-    Valid files that are asked for also get notes: claims without a control. So does every file that is estimated to
-    cost more than a tier's budget (`cost`); one that is named gets its estimates printed in any case. A note is no
-    mistake. This is static and runs nothing, unless there is ``run``.
+    Valid files that are asked for also get notes: claims without a control, and an estimated cost above a tier's budget
+    (`cost`); one that is named gets its estimates printed in any case. A note is no mistake. This is static and runs
+    nothing, unless there is ``run``.
 
     Args:
         paths: YAML files, folders or task ids; the whole suite without any.
@@ -40,7 +40,7 @@ def validate(
     """
     paths = list(paths)
     names = _files(paths)
-    problems, costs = _problems(names)
+    problems, costs = _problems(names, estimated=bool(paths))
     valid = len(names) - len({name for name, _ in problems})
     found = [problem for _, problem in problems]
     rows = [problem.plain() for problem in found]
@@ -71,21 +71,25 @@ def validate(
     return 1 if problems else next((code for code in (2, 3) if code in codes), 0) if names else 4
 
 
-def _problems(names: Sequence[str]) -> tuple[list[tuple[str, Problem]], dict[str, dict[str, Any]]]:
-    """Everything that is wrong with the files, and what the others cost; those known to be valid are not read again."""
+def _problems(names: Sequence[str], *, estimated: bool) -> tuple[list[tuple[str, Problem]], dict[str, dict[str, Any]]]:
+    """Everything that is wrong with the files, and what the others cost, if that is asked for.
+
+    Those known to be valid, and at what cost, are not read again.
+    """
     known, suite = Known(), catalog.catalog()
     paths = {name: Path(name) if catalog.is_path(name) else suite.get(name, Path(name)) for name in names}
-    costs = {name: found for name in names if (found := known.estimate(paths[name])) is not None}
+    stamped = {name: known.estimate(paths[name]) for name in names}
+    costs = {name: found for name, found in stamped.items() if found is not None and (found or not estimated)}
     unknown = [name for name in names if name not in costs]
     if not unknown:
-        return [], costs
+        return [], {name: costs[name] for name in names if costs[name]}
     from ..tasks import load  # with the schema, which takes longer to build than all else here
 
     new: dict[str, dict[str, Any]] = {}
-    problems = load.check(unknown, lambda name, tiers: new.update({name: cost.estimates(tiers)}))
+    problems = load.check(unknown, lambda name, tiers: new.update({name: cost.estimates(tiers) if estimated else {}}))
     known.remember({paths[name]: new[name] for name in new})
     costs |= new
-    return problems, {name: costs[name] for name in names if name in costs}
+    return problems, {name: costs[name] for name in names if costs.get(name)}
 
 
 def _notes(names: Sequence[str]) -> list[Problem]:

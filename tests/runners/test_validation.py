@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from tangentbench.runners import validation
 from tangentbench.runners.validation import validate
 from tangentbench.tasks.load import suite
 
@@ -75,3 +76,17 @@ def test_a_claim_without_a_control_is_noted(tmp_path, capsys, monkeypatch):
     assert [note["line"] for note in json.loads(capsys.readouterr().out)["notes"] if note["line"]] == [line]
     assert validate(["."], "csv") == 0
     assert capsys.readouterr().out == "file,line,col,message,suggestion\n"
+
+
+def test_the_suite_is_not_estimated_unless_a_task_is_named(capsys, monkeypatch, tmp_path):
+    """What a bare call found valid is estimated when it is named, and only then."""
+    monkeypatch.setenv("TANGENTBENCH_CACHE", str(tmp_path))
+    asked = []
+    estimates = validation.cost.estimates
+    monkeypatch.setattr(validation.cost, "estimates", lambda tiers: asked.append(1) or estimates(tiers))
+    assert validate() == 0
+    assert not asked and "estimated" not in capsys.readouterr().out
+    for _ in range(2):
+        assert validate(["quadratic/single_example"]) == 0
+        assert "quadratic/single_example: estimated cost: " in capsys.readouterr().out
+    assert len(asked) == 1
