@@ -29,6 +29,11 @@ KINDS = {
 """What can be listed beside `tasks`, and the registry's word for one of them."""
 
 
+WIDE = 100
+"""Characters of a line that hold every column; with fewer, `show` and `list KIND NAME` tell those of `LEFT_OUT`."""
+LEFT_OUT = {"tasks": ("paper",), "metrics": ("at", "source")}
+
+
 def list_components(kind: str, fmt: str = "table", *, folder: str | None = None) -> str:
     """All tasks, or all components of one kind, as text.
 
@@ -42,10 +47,16 @@ def list_components(kind: str, fmt: str = "table", *, folder: str | None = None)
         ValueError: unknown kind or format.
     """
     if kind == "tasks":
-        return render(_tasks(folder), fmt)
+        return _rendered(_tasks(folder), kind, fmt)
     if kind not in KINDS:
         raise ValueError(f"unknown kind {kind!r}: choose tasks, {', '.join(KINDS)}")
-    return render([_entry_row(entry) for entry in registry.table(KINDS[kind]).values()], fmt)
+    return _rendered([_entry_row(entry) for entry in registry.table(KINDS[kind]).values()], kind, fmt)
+
+
+def _rendered(rows: list[Row], kind: str, fmt: str) -> str:
+    if fmt == "table" and terminal_width() < WIDE:
+        rows = [{key: value for key, value in row.items() if key not in LEFT_OUT.get(kind, ())} for row in rows]
+    return render(rows, fmt)
 
 
 def _tasks(folder: str | None) -> list[Row]:

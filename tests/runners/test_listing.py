@@ -136,3 +136,11 @@ def test_names_are_found_in_one_kind_or_in_all():
     assert listing.named("nothing") == []
     with pytest.raises(UnknownName, match="did you mean 'wide'"):
         listing.named("wid", "models")
+
+
+@pytest.mark.parametrize("kind", ["tasks", "datasets", "models", "losses", "methods", "metrics", "claims"])
+def test_tables_fit_a_terminal_of_eighty_columns(monkeypatch, kind):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, listing.list_components(kind).splitlines())) <= 80
+    monkeypatch.setenv("COLUMNS", "120")
+    assert "source" in listing.list_components("metrics").splitlines()[0]
