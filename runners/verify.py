@@ -6,6 +6,7 @@ import json
 import random
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -131,7 +132,7 @@ def verify(
     pairs = [(r, asked.cell(r) if verify_records.place(r) in mine else verify_records.cell_of(r)) for r in runs]
     told = verify_numbers.numbers(store, pairs)
     checks = [
-        _ended("records", f"{len(readable)} of {len(places)} runs can be read", unreadable),
+        _ended("records", f"{len(readable)} of {len(places)} runs can be read{_unended(readable)}", unreadable),
         _ended("cells", f"{_number(runs)} cells are what their digests say", changed),
         _ended(
             "tasks",
@@ -236,7 +237,8 @@ def _again(
         if run.status == "ok":
             groups.setdefault(run.digest, []).append(run)
     if not groups:
-        return Check("rerun", FAILED, "no run here is of a task here; --tasks DIR names more"), none
+        why = "no run here ended; the same command continues" if known else "no run here is of a task here"
+        return Check("rerun", FAILED, why if known else f"{why}; --tasks DIR names more"), none
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     digests = random.Random(seed).sample(sorted(groups), min(number, len(groups)))
     chosen = [(asked.cell(groups[digest][0]), groups[digest]) for digest in digests]
@@ -279,3 +281,9 @@ def _made_with(runs: Sequence[Run]) -> str:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _unended(runs: Iterable[Run]) -> str:
+    """How many runs did not end well, and how they ended."""
+    counts = Counter(run.status.replace("_", " ") for run in runs if run.status != "ok")
+    return "".join(f", {number} {status}" for status, number in sorted(counts.items()))

@@ -534,3 +534,15 @@ def test_how_far_a_cell_is_run_again(tasks):
     assert steps(stop={**cell.stop, "steps": 150}) == 150 and steps(stop={**cell.stop, "steps": 0}) == 0
     assert steps(method={**cell.method, "schedule": {"name": "cosine"}}) == 300
     assert steps(bisect={"along": "method.learning_rate.critical"}) == 300
+
+
+def test_runs_that_did_not_end_are_told(theirs, tasks, call):
+    """What was interrupted is counted as such, and does not look like runs of strangers."""
+    for run in list(Store(theirs).runs()):
+        path = record(theirs, run)
+        written = json.loads(path.read_text())
+        path.write_text(json.dumps({**written, "status": "interrupted", "outcome": None, "scalars": {}}))
+    number = sum(1 for _ in Store(theirs).runs())
+    _, out, err = call(theirs)
+    assert f", {number} interrupted" in out
+    assert "no run here ended; the same command continues" in out + err and "no run here is of a task" not in out
