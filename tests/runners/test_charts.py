@@ -175,24 +175,29 @@ def test_an_arena_compares_at_equal_work(made):
     assert loss.series[0].line[-1].x == runs(cells[0], cells[0].seeds[0]).work
 
 
-def test_a_claim_about_methods_is_drawn_with_its_correlation(made, tmp_path):
+def ranked(tmp_path, metric, against, control, *measured):
+    """The two scatters of an arena of four methods that claims a rank correlation, and the verdicts."""
     folder = report_store.write_tasks(tmp_path / "tasks")
     path = folder / "show" / "arena.yaml"
-    claims = """claims:
+    claims = f"""claims:
   - id: aligned
     says: It orders them
-    rank_correlation: {metric: test_loss, against: agop_alignment, at_most: -0.5, methods_at_least: 4}
-  - {id: tuned, says: Not so, control: aligned, metric: validation_loss}
+    rank_correlation: {{metric: {metric}, against: {against}, at_most: -0.5, methods_at_least: 4}}
+  - {{id: not_so, says: Not so, control: aligned, metric: {control}}}
 """
     text = path.read_text().replace("[gd, adam, momentum]", "[gd, adam, momentum, lion]") + claims
-    path.write_text(text)
+    path.write_text(text.replace("agop_alignment]", ", ".join(("agop_alignment", *measured)) + "]"))
     planned = report_store.planned(folder, ["show/arena"])
     store = Store(tmp_path / "store", create=True)
     report_store.fill(store, planned)
     runs = suite.lookup(store, report_store.CODE)
     (task,) = planned.tasks
-    first, second = (c for c in _charts(task, planned, runs, store) if c.kind == "scatter")
-    verdict, control = suite.verdicts(planned, runs, report_store.CODE)
+    scatters = [chart for chart in _charts(task, planned, runs, store) if chart.kind == "scatter"]
+    return scatters, suite.verdicts(planned, runs, report_store.CODE)
+
+
+def test_a_claim_about_methods_is_drawn_with_its_correlation(made, tmp_path):
+    (first, second), (verdict, control) = ranked(tmp_path, "test_loss", "agop_alignment", "validation_loss")
     assert (first.name, first.title) == ("alignment", "Test loss against AGOP alignment")
     assert (second.name, second.title) == (
         "scatter validation_loss agop_alignment",
@@ -202,6 +207,15 @@ def test_a_claim_about_methods_is_drawn_with_its_correlation(made, tmp_path):
     assert f"rho over methods, per seed: {verdict.value:.3f} [" in first.caption
     assert f"rho over methods, per seed: {control.value:.3f} [" in second.caption and verdict.value != control.value
     assert "rho" not in made["show/arena"][0][0].caption
+
+
+def test_alignment_with_something_else_is_not_called_alignment(tmp_path):
+    """Where a metric is measured twice, the scatter that every such task has is of the first, with its claim's rho."""
+    again = "{name: agop_alignment, label: alignment_elsewhere, roll: 2}"
+    (first, second), _ = ranked(tmp_path, "agop_alignment", "test_loss", "alignment_elsewhere", again)
+    assert first.title == "Test loss against AGOP alignment"
+    assert first.x.label.startswith("agop alignment") and "rho over methods" in first.caption
+    assert second.title == "Alignment elsewhere against test loss"
 
 
 def test_thinning_keeps_every_spike():
@@ -232,27 +246,3 @@ def test_coordinates_in_words():
     }
     assert coordinate_words(words) == "wide, width 64, 0.5 critical, rate 0.1"
     assert coordinate_words({"model.bias": True}) == "True"
-
-
-def test_alignment_with_something_else_is_not_called_alignment(made, tmp_path):
-    """Where a metric is measured twice, the scatter that every such task has is of the first, with its claim's rho."""
-    folder = report_store.write_tasks(tmp_path / "tasks")
-    path = folder / "show" / "arena.yaml"
-    claims = """claims:
-  - id: aligned
-    says: It orders them
-    rank_correlation: {metric: agop_alignment, against: test_loss, at_most: -0.5, methods_at_least: 4}
-  - {id: elsewhere, says: Not so, control: aligned, metric: alignment_elsewhere}
-"""
-    text = path.read_text().replace("[gd, adam, momentum]", "[gd, adam, momentum, lion]") + claims
-    again = "{name: agop_alignment, label: alignment_elsewhere, roll: 2}"
-    path.write_text(text.replace("test_loss, agop_alignment]", f"test_loss, agop_alignment, {again}]"))
-    planned = report_store.planned(folder, ["show/arena"])
-    store = Store(tmp_path / "store", create=True)
-    report_store.fill(store, planned)
-    runs = suite.lookup(store, report_store.CODE)
-    (task,) = planned.tasks
-    first, second = (c for c in _charts(task, planned, runs, store) if c.kind == "scatter")
-    assert first.title == "Test loss against AGOP alignment"
-    assert first.x.label.startswith("agop alignment") and "rho over methods" in first.caption
-    assert second.title == "Alignment elsewhere against test loss"
