@@ -65,6 +65,12 @@ class Layered(eqx.Module):
         One forward pass and one backward pass per output; no array of the size of the parameters is formed.
         additions: to the pre-activations, as for `through`.
         """
+        return self.with_sensitivities(x, additions)[1:]
+
+    def with_sensitivities(
+        self, x: Float[Array, " d"], additions: Sequence[Addition | None] | None = None
+    ) -> tuple[Float[Array, " c"], tuple[Float[Array, "*_"], ...], tuple[Float[Array, "c *_"], ...]]:
+        """Outputs, and the `sensitivities` from the same pass."""
         given = additions or (None,) * len(self.layers)
 
         def tapped(taps: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
@@ -74,7 +80,7 @@ class Layered(eqx.Module):
         taps = tuple(jnp.zeros(layer.z_shape, x.dtype) for layer in self.layers)
         out, pull, inputs = jax.vjp(tapped, taps, has_aux=True)
         (cotangents,) = jax.vmap(pull)(jnp.eye(out.shape[0], dtype=out.dtype))
-        return inputs, cotangents
+        return out, inputs, cotangents
 
 
 def layered(model: Any) -> Layered | None:

@@ -9,7 +9,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import accumulate
+from functools import reduce
+from itertools import accumulate, combinations, product
+from operator import add
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -166,12 +168,21 @@ class Dense(eqx.Module):
 
     def gram(self, left: Factors, right: Factors) -> Float[Array, "n c n2 c"]:
         """Inner products of gradients scale · Σ_r b_r a_rᵀ, and of those of the bias, which are those of the first
-        term's b. No gradient is formed: Σ_{r,q} (A_r A_qᵀ) ∘ (B_r B_qᵀ)."""
-        terms, n, c, _ = left.cotangents.shape
-        others, n2 = right.inputs.shape[:2]
-        inner = jnp.einsum("rnf,qmf->rnqm", left.inputs, right.inputs).reshape(terms, n, 1, others, n2, 1)
-        outer = jnp.einsum("rncw,qmdw->rncqmd", left.cotangents, right.cotangents)
-        kernel = self.scale**2 * jnp.sum(inner * outer, axis=(0, 3))
+        term's b. No gradient is formed: Σ_{r,q} (A_r A_qᵀ) ∘ (B_r B_qᵀ), where for one and the same `left` and `right`
+        (q, r) is the transpose of (r, q)."""
+
+        def pair(r: int, q: int) -> Float[Array, "n c n2 c"]:
+            inner = left.inputs[r] @ right.inputs[q].T
+            return inner[:, None, :, None] * jnp.einsum("ncw,mdw->ncmd", left.cotangents[r], right.cotangents[q])
+
+        terms, others = range(len(left.inputs)), range(len(right.inputs))
+        if left is right:
+            pairs = [pair(r, r) for r in terms]
+            crossed = [pair(r, q) for r, q in combinations(terms, 2)]
+            pairs += crossed + [jnp.transpose(one, (2, 3, 0, 1)) for one in crossed]
+        else:
+            pairs = [pair(r, q) for r, q in product(terms, others)]
+        kernel = self.scale**2 * reduce(add, pairs)
         if self.bias is not None:
             kernel = kernel + jnp.einsum("ncw,mdw->ncmd", left.cotangents[0], right.cotangents[0])
         return kernel

@@ -20,7 +20,7 @@ from ..expansion import Expansion, QuadraticExpansion
 from ..layered import Layer, Layered, layered
 from ..layers import Factors
 from ..parameters import partition, predict
-from .tangent import kernel_of, tangent_kernel
+from .tangent import Terms, kernel_of, quadratic_terms, stacked, tangent_kernel, with_factors
 
 Loss = Callable[[Float[Array, "n c"], Float[Array, "n c"]], Float[Array, ""]]
 
@@ -42,44 +42,41 @@ def slope_and_kernel(model: Any, loss: Loss, x: Float[Array, "n d"], y: Float[Ar
         value, gradient = eqx.filter_value_and_grad(lambda m: loss(predict(m, x), y))(model)
         return Slope(value, partition(gradient)[0], tangent_kernel(model, x))
     if quadratic:
-        outputs, terms = _of_quadratic(network, layered(model.displacement()), x)
+        outputs, factors = _of_quadratic(network, layered(model.displacement()), x)
     else:
-        outputs, *terms = jax.vmap(lambda example: (network(example), *network.sensitivities(example)))(x)
+        outputs, factors = with_factors(network, x)
     value, slopes = jax.value_and_grad(loss)(outputs, y)
-    pulled = tuple(_pulled(layer, slopes, *parts) for layer, *parts in zip(network.layers, *terms, strict=True))
-    trained = partition(model)[0]
-    gradient = eqx.tree_at(lambda m: _layers(m.model if quadratic else m), trained, pulled)
-    factors = [Factors(*map(jnp.stack, zip(*_terms(*parts), strict=True))) for parts in zip(*terms, strict=True)]
+    pulled = tuple(_pulled(layer, slopes, one) for layer, one in zip(network.layers, factors, strict=True))
+    gradient = eqx.tree_at(lambda m: _layers(m.model if quadratic else m), partition(model)[0], pulled)
     return Slope(value, gradient, kernel_of(model, factors, factors))
 
 
-def _of_quadratic(network: Layered, step: Layered | None, x: Float[Array, "n d"]) -> tuple[Array, tuple[Any, ...]]:
-    """Outputs of the quadratic model and, per layer, a, b and their changes ȧ and ḃ along Δ."""
-    params, rest = partition(network)
-    direction = eqx.combine(partition(step)[0], rest)
+def _of_quadratic(network: Layered, step: Any, x: Float[Array, "n d"]) -> tuple[Float[Array, "n c"], list[Factors]]:
+    """Outputs of the quadratic model, and the factors of its gradients."""
+    direction = eqx.combine(step, partition(network)[1])
 
-    def one(example: Float[Array, " d"]) -> tuple[Array, tuple[Any, ...]]:
-        def both(p: PyTree) -> tuple[Array, tuple[Any, Any]]:
-            moved = eqx.combine(p, rest)
-            return moved(example), moved.sensitivities(example)
+    def one(example: Float[Array, " d"]) -> tuple[Array, list[Terms]]:
+        value, change, terms = quadratic_terms(network, step, example)
+        return value + 0.5 * change + 0.5 * _along(direction.layers, terms), terms
 
-        (value, (a, b)), (change, (da, db)) = jax.jvp(both, (params,), (partition(step)[0],))
-        along = 0.0
-        for layer, *parts in zip(direction.layers, a, b, da, db, strict=True):
-            for z, sensitivity in zip(_applied(layer, parts[0], parts[2]), _sensitivities(*parts), strict=True):
-                along = along + jnp.tensordot(sensitivity, z, z.ndim)
-        return value + 0.5 * change + 0.5 * along, (a, b, da, db)
-
-    return jax.vmap(one)(x)
+    outputs, terms = jax.vmap(one)(x)
+    return outputs, [stacked(one) for one in terms]
 
 
-def _terms(a: Array, b: Array, da: Array | None = None, db: Array | None = None) -> list[tuple[Array, Array]]:
-    """The terms of a layer's gradients: (a, b), of a quadratic model (a, b + ḃ) and (ȧ, b)."""
-    return [(a, b)] if da is None or db is None else [(a, b + db), (da, b)]
+def _along(directions: tuple[Layer, ...], terms: list[Terms]) -> Float[Array, " c"]:
+    """Inner products of one example's gradients with the weights of `directions`.
 
-
-def _sensitivities(a: Array, b: Array, da: Array | None = None, db: Array | None = None) -> list[Array]:
-    return [sensitivity for _, sensitivity in _terms(a, b, da, db)]
+    Those of terms after a layer's first, which the bias does not enter, are taken in the layer's input: the JVP pulls
+    the sensitivities back through the direction, too. One product for all layers: XLA fuses products of their own with
+    what they are of, which took half as long again for a whole step.
+    """
+    left, right = [], []
+    for direction, ((a, b), *others) in zip(directions, terms, strict=True):
+        z, pull = jax.vjp(direction, a)
+        left += [b, *(jax.vmap(pull)(other)[0] for _, other in others)]
+        right += [z, *(other for other, _ in others)]
+    flat = jnp.concatenate([one.reshape(len(one), -1) for one in left], axis=1)
+    return flat @ jnp.concatenate([one.reshape(-1) for one in right])
 
 
 def _layers(model: Any) -> tuple[Any, ...]:
@@ -88,22 +85,15 @@ def _layers(model: Any) -> tuple[Any, ...]:
     return network.layers
 
 
-def _applied(layer: Layer, a: Array, da: Array | None) -> tuple[Array, ...]:
-    """z(a) and, where a changes, how z does; the bias does not."""
-    return (layer(a),) if da is None else jax.jvp(layer, (a,), (da,))
-
-
-def _pulled(
-    layer: Layer, slopes: Float[Array, "n c"], a: Array, b: Array, da: Array | None = None, db: Array | None = None
-) -> PyTree:
+def _pulled(layer: Layer, slopes: Float[Array, "n c"], factors: Factors) -> PyTree:
     """Σ_i Σ_k of slopes times the gradients in the layer's weights, as a tree of them."""
     params, rest = partition(layer)
+    first, *others = factors.inputs
 
-    def outputs(p: PyTree) -> tuple[Array, ...]:
+    def outputs(p: PyTree) -> list[Array]:
+        """z of the first term's inputs, and its change along those of the others, which the bias does not enter."""
         moved = eqx.combine(p, rest)
-        if da is None:
-            return jax.vmap(lambda one: _applied(moved, one, None))(a)
-        return jax.vmap(lambda one, change: _applied(moved, one, change))(a, da)
+        return [jax.vmap(moved)(first)] + [jax.jvp(jax.vmap(moved), (first,), (other,))[1] for other in others]
 
-    weighted = tuple(jnp.einsum("nc,nc...->n...", slopes, part) for part in _sensitivities(a, b, da, db))
-    return jax.linear_transpose(outputs, params)(weighted)[0]
+    weighted = jnp.einsum("nc,rnc...->rn...", slopes, factors.cotangents)
+    return jax.linear_transpose(outputs, params)(list(weighted))[0]

@@ -6,28 +6,34 @@ the inner products of its gradients. For a dense one they are, with A_r, B_r the
 
     K = s² Σ_{r,q} (A_r A_qᵀ) ∘ (B_r B_qᵀ)   (+ G Gᵀ for a bias, whose gradients are G)
 
-which costs two Gram products and never forms a gradient. A network, and its linear expansion at w₀, have one term
-(a, b), and the bias gradient b. The gradient of a quadratic expansion is ∇f(w₀) + H(w₀)Δ. By the product rule it has
-two terms, (a, b + ḃ) and (ȧ, b), and the bias gradient b + ḃ: here ȧ and ḃ are the changes of a and b along Δ, from one
-JVP of the sensitivities.
+which costs two Gram products per pair of terms and never forms a gradient. A network, and its linear expansion at w₀,
+have one term (a, b), and the bias gradient b. The gradient of a quadratic expansion is ∇f(w₀) + H(w₀)Δ. By the product
+rule it has two terms, (a, b + ḃ) and (ȧ, b), and the bias gradient b + ḃ: here ȧ and ḃ are the changes of a and b along
+Δ, from one JVP of the sensitivities. The first layer's input does not change, nor does the last one's sensitivity
+unless there is an output activation: one term is left, (a, b + ḃ) or (a + ȧ, b).
 Everything else (multilinear expansions, the general quadratic model) goes through its Jacobian.
 
 Source: the kernel is that of arXiv 2010.01092; the quadratic model that of arXiv 2205.11787
 """
 
-from functools import reduce
+from collections.abc import Callable
+from functools import partial, reduce
 from operator import add
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array, Float, PyTree
 
 from ..expansion import LinearExpansion, QuadraticExpansion
 from ..layered import Layer, Layered, layered
 from ..layers import Factors
 from ..parameters import partition
+
+Terms = list[tuple[Array, Array]]
+"""Inputs and sensitivities, whose pairs add up to a layer's gradients."""
 
 
 def tangent_kernel(model: Any, x: Float[Array, "n d"], z: Float[Array, "n2 d"] | None = None) -> Float[Array, "nc n2c"]:
@@ -46,11 +52,13 @@ def features(model: Any, x: Float[Array, "n d"]) -> Any:
     if _layers(model) is None:
         return jacobian(model, x)
     if isinstance(model, QuadraticExpansion):
-        return _quadratic_factors(layered(model.at_origin()), layered(model.displacement()), x)
+        network, step = layered(model.at_origin()), layered(model.displacement())
+        assert network is not None
+        *_, terms = jax.vmap(partial(quadratic_terms, network, step))(x)
+        return [stacked(one) for one in terms]
     network = layered(model)
     assert network is not None
-    inputs, cotangents = jax.vmap(network.sensitivities)(x)
-    return [Factors(a[None], b[None]) for a, b in zip(inputs, cotangents, strict=True)]
+    return with_factors(network, x)[1]
 
 
 def kernel_of(model: Any, left: Any, right: Any) -> Float[Array, "nc n2c"]:
@@ -77,16 +85,62 @@ def _layers(model: Any) -> tuple[Layer, ...] | None:
     return None if network is None else network.layers
 
 
-def _quadratic_factors(network: Layered | None, step: Layered | None, x: Float[Array, "n d"]) -> list[Factors]:
-    assert network is not None and step is not None
+def with_factors(network: Layered, x: Float[Array, "n d"]) -> tuple[Float[Array, "n c"], list[Factors]]:
+    """Outputs of a network, and the factors of its gradients."""
+    outputs, inputs, cotangents = jax.vmap(network.with_sensitivities)(x)
+    return outputs, [Factors(a[None], b[None]) for a, b in zip(inputs, cotangents, strict=True)]
+
+
+def quadratic_terms(network: Layered, step: PyTree, x: Float[Array, " d"]) -> tuple[Array, Array, list[Terms]]:
+    """For one example: the network's outputs, their change along a step in its parameters, and per layer the terms of
+    the gradients of its quadratic model there."""
     params, rest = partition(network)
 
-    def moved(example: Float[Array, " d"]) -> Any:
-        return jax.jvp(lambda p: eqx.combine(p, rest).sensitivities(example), (params,), (step,))
+    def at(p: PyTree) -> Any:
+        return eqx.combine(p, rest).with_sensitivities(x)
 
-    (inputs, cotangents), (input_changes, cotangent_changes) = jax.vmap(moved)(x)
-    changes = zip(inputs, cotangents, input_changes, cotangent_changes, strict=True)
-    return [Factors(jnp.stack([a, da]), jnp.stack([b + db, b])) for a, b, da, db in changes]
+    (value, inputs, cotangents), (change, input_changes, cotangent_changes) = changes(at, params, step)
+    parts = zip(inputs, cotangents, input_changes, cotangent_changes, strict=True)
+    return value, change, [_terms(*part) for part in parts]
+
+
+def _terms(a: Array, b: Array, da: Array | None, db: Array | None) -> Terms:
+    """(a, b + ḃ) and (ȧ, b), or one term where ȧ or ḃ is always 0."""
+    if da is None:
+        return [(a, b if db is None else b + db)]
+    return [(a + da, b)] if db is None else [(a, b + db), (da, b)]
+
+
+def stacked(terms: Terms) -> Factors:
+    """The factors with these terms."""
+    return Factors(*(jnp.stack(part) for part in zip(*terms, strict=True)))
+
+
+def changes(function: Callable[[PyTree], PyTree], at: PyTree, step: PyTree) -> tuple[PyTree, PyTree]:
+    """`jax.jvp`, with None for the changes of results that do not depend on the argument, as JAX's tracing finds."""
+    depending: set[int] = set()
+
+    def noted(index: int, result: Array) -> Array:
+        @jax.custom_jvp
+        def same(result: Array) -> Array:
+            return result
+
+        def rule(primals: tuple[Array], tangents: tuple[Any]) -> tuple[Array, Any]:
+            if not isinstance(tangents[0], SymbolicZero):
+                depending.add(index)
+            return primals[0], tangents[0]
+
+        same.defjvp(rule, symbolic_zeros=True)
+        return same(result)
+
+    def watched(argument: PyTree) -> PyTree:
+        results, tree = jax.tree.flatten(function(argument))
+        return jax.tree.unflatten(tree, [noted(*one) for one in enumerate(results)])
+
+    value, change = jax.jvp(watched, (at,), (step,))
+    leaves, tree = jax.tree.flatten(change)
+    kept = [leaf if index in depending else None for index, leaf in enumerate(leaves)]
+    return value, jax.tree.unflatten(tree, kept)
 
 
 def _contracted(left: Any, right: Any) -> Float[Array, "nc n2c"]:

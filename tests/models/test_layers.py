@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tangentbench.models import Bottleneck, GeneralQuadratic, Init, Wide, partition, predict
-from tangentbench.models.layers import ACTIVATIONS, sigma0
+from tangentbench.models.layers import ACTIVATIONS, Dense, Factors, sigma0
 
 KEY = jax.random.PRNGKey(0)
 
@@ -176,3 +176,28 @@ def test_bottleneck_blocks_cover_every_parameter_once(tools):
     assert owners == [0, 1, 3]
     counts = jax.tree.map(lambda *flags: sum(flags), *blocks)
     assert set(jax.tree.leaves(counts)) == {1}
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_gram_of_a_dense_layer_is_that_of_its_gradients(bias):
+    """Between others, and among themselves, where half of the crossed pairs are transposes of the other half."""
+    rng = np.random.default_rng(4)
+    layer = Dense(jnp.asarray(rng.normal(size=(4, 5))), jnp.zeros(4) if bias else None)
+
+    def factors(n):
+        return Factors(jnp.asarray(rng.normal(size=(2, n, 5))), jnp.asarray(rng.normal(size=(2, n, 3, 4))))
+
+    left, right = factors(3), factors(2)
+    flat = {}
+    for name, side in (("left", left), ("right", right)):
+        weights = np.einsum("rncw,rnf->ncwf", side.cotangents, side.inputs) / np.sqrt(5)
+        parts = [weights.reshape(*weights.shape[:2], -1), np.asarray(side.cotangents[0])]
+        flat[name] = np.concatenate(parts[: 1 + bias], axis=2)
+    crossed = np.einsum("ncp,mdp->ncmd", flat["left"], flat["right"])
+    np.testing.assert_allclose(layer.gram(left, right), crossed, rtol=1e-12, atol=1e-12)
+    own = np.einsum("ncp,mdp->ncmd", flat["left"], flat["left"])
+    np.testing.assert_allclose(layer.gram(left, left), own, rtol=1e-12, atol=1e-12)
+    one_sided = (left.inputs[0] @ left.inputs[1].T)[:, None, :, None] / 5
+    one_sided = one_sided * np.einsum("ncw,mdw->ncmd", left.cotangents[0], left.cotangents[1])
+    untransposed = own + one_sided - one_sided.transpose(2, 3, 0, 1)
+    assert np.abs(untransposed - own).max() > 1e-3 * np.abs(own).max()

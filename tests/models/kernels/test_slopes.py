@@ -1,5 +1,7 @@
 """Loss, gradient and kernel from one pass: against JAX's own gradient of the loss, a dense Jacobian, and the model."""
 
+import itertools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from tangentbench.models import Conv, Dag, expand, kernels, partition, predict, sparse
-from tangentbench.models.kernels import slope_and_kernel, slopes
+from tangentbench.models.kernels import slope_and_kernel, tangent
 
 KEY = jax.random.PRNGKey(7)
 DENSE = {
@@ -53,23 +55,54 @@ def test_against_automatic_differentiation(tools, monkeypatch, expansion):
         np.testing.assert_allclose(found.kernel, jacobian @ jacobian.T, rtol=1e-9, atol=1e-10, err_msg=name)
 
 
-@pytest.mark.parametrize("forgotten", ["a", "b"])
-def test_a_forgotten_change_is_noticed(tools, monkeypatch, forgotten):
-    """Without the change of the inputs, or of the sensitivities, it is not the quadratic model's gradient."""
-    x, y = tools.inputs(5, 4), tools.inputs(5, 1, seed=1)
-    model = tools.move(expand(tools.family("wide"), "quadratic"), KEY, 0.7)
-    expected = ravel_pytree(partition(eqx.filter_grad(lambda m: mse(predict(m, x), y))(model))[0])[0]
-    terms = slopes._terms
+@pytest.mark.parametrize(
+    ("name", "index", "forgotten"),
+    [("wide", 0, "b"), ("wide", 1, "a"), ("wide", 1, "b"), ("wide", 2, "a"), ("wide, output", 2, "b")],
+)
+def test_a_forgotten_change_is_noticed(tools, monkeypatch, name, index, forgotten):
+    """Without the change of one layer's inputs, or sensitivities, neither gradient nor kernel is the quadratic model's.
+    An output activation lets the sensitivity of the last layer change."""
+    x, y = tools.inputs(5, 4), tools.inputs(5, 2, seed=1)
+    model = tools.move(expand(tools.family("wide", 2, **DENSE[name]), "quadratic"), KEY, 2.0)
+    expected = ravel_pytree(partition(eqx.filter_jit(eqx.filter_grad(lambda m: mse(predict(m, x), y)))(model))[0])[0]
+    jacobian, terms, layer = tools.jacobian(model, x), tangent._terms, itertools.count()
 
-    def wrong(a, b, da=None, db=None):
-        zero_a, zero_b = (jnp.zeros_like(da), db) if forgotten == "a" else (da, jnp.zeros_like(db))
-        return terms(a, b, zero_a, zero_b)
+    def wrong(a, b, da, db):
+        chosen = next(layer) == index
+        return terms(a, b, None if chosen and forgotten == "a" else da, None if chosen and forgotten == "b" else db)
 
-    monkeypatch.setattr(slopes, "_terms", wrong)
-    if forgotten == "a":
-        monkeypatch.setattr(slopes, "_applied", lambda layer, a, da: (layer(a), jnp.zeros_like(layer(a))))
-    found = ravel_pytree(slope_and_kernel(model, mse, x, y).gradient)[0]
-    assert np.linalg.norm(found - expected) > 0.01 * np.linalg.norm(expected)
+    monkeypatch.setattr(tangent, "_terms", wrong)
+    found = eqx.filter_jit(lambda model: slope_and_kernel(model, mse, x, y))(model)  # traced anew
+    assert next(layer) == 3
+    assert np.linalg.norm(ravel_pytree(found.gradient)[0] - expected) > 0.01 * np.linalg.norm(expected)
+    kernel = jacobian @ jacobian.T
+    assert np.linalg.norm(found.kernel - kernel) > 1e-3 * np.linalg.norm(kernel)
+
+
+def test_terms_that_always_vanish_are_left_out(tools, monkeypatch):
+    """The input of a layer that reads the example alone, the sensitivity of one from which the outputs are linear."""
+    networks = models_of(tools, monkeypatch) | {"linear": tools.family("wide", 2, depth=0)}
+    networks["residual"] = Dag(4, 2, key=KEY, generator={"name": "residual", "depth": 3, "width": 6}, activation="relu")
+    networks["densenet"] = Dag(4, 2, key=KEY, generator={"name": "densenet", "depth": 2, "width": 6}, activation="tanh")
+    counts, x = {}, tools.inputs(3, 4)
+    for name in networks.keys() - {"general_quadratic"}:
+        model = tools.move(expand(networks[name], "quadratic"), KEY, 0.7)
+        features = eqx.filter_jit(tangent.features)(model, x)
+        counts[name] = [len(factors.inputs) for factors in features]
+        jacobian = tools.jacobian(model, x)
+        kernel = eqx.filter_jit(tangent.kernel_of)(model, features, features)
+        np.testing.assert_allclose(kernel, jacobian @ jacobian.T, rtol=1e-9, atol=1e-10, err_msg=name)
+    assert counts == {
+        "wide": [1, 2, 1],
+        "wide, output": [1, 2, 2],
+        "bottleneck": [1, 2, 2, 1],
+        "conv": [1, 2, 1],
+        "masked": [1, 2, 2, 1],
+        "gathered": [1, 2, 2, 1],
+        "linear": [1],
+        "residual": [1, 2, 2, 1],
+        "densenet": [1, 2, 1],
+    }
 
 
 def test_it_is_the_kernel_of_all_families(tools):
