@@ -196,10 +196,10 @@ def _scored(
     # as it ran: a batch larger than the data set is cut to it
     point = {option: cell.method[option] for option in choice.point or {}}
     base = {"method": choice.method, "point": point, "edge": choice.edge, "expected_seeds": len(results)}
-    if not ended:
-        return Row(**base, state="not run"), None
     lacking = {"missing": len(results) - len(ended), UNCERTIFIED: len(ended) - len(present)}
     detail = ", ".join(f"{n} of {len(results)} scoring runs {why}" for why, n in lacking.items() if n)
+    if not ended:
+        return Row(**base, state="not run", detail=detail), None
     if not present:
         return Row(**base, state=UNCERTIFIED, detail=detail), None
     if all(result == "skipped" for _, result in present):

@@ -316,7 +316,14 @@ def parser() -> Parser:
     )
     sub.add_argument("--whole", action="store_true", help="run them to their end: only this tells all their numbers")
     sub.add_argument("--seed", type=_natural, metavar="N", help="chooses the cells (default: another one each time)")
-    sub.add_argument("--tasks", dest="folder", metavar="DIR", help="a folder of more task files")
+    sub.add_argument(
+        "--tasks",
+        dest="places",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a folder of more task files, or one file; may be repeated",
+    )
     sub.add_argument("--jobs", type=_positive, metavar="N", help="worker processes (default: 2 on a CPU, else 1)")
     sub.add_argument("--quiet", action="store_true", help="no progress on standard error")
     sub = command("doctor", "Say what runs are made with and on here, and what is odd about it.", tier=False)

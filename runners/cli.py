@@ -137,6 +137,7 @@ def _dispatch(options: argparse.Namespace, argv: Sequence[str]) -> int:
     if options.command == "check":
         from . import check
 
+        _require_xla()
         return check.check(options.names, options.format)
     short = {
         "list": _list,
@@ -219,6 +220,7 @@ def _validate(options: argparse.Namespace) -> int:
         return validation.validate(options.paths, options.format)
     from . import progress, trials
 
+    _require_xla()
     with progress.progress(options.quiet) as notify:
         return validation.validate(
             options.paths,
@@ -244,6 +246,8 @@ def _completion(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     from . import progress, verify
 
+    if options.cells:
+        _require_xla()
     with progress.progress(options.quiet) as notify:
         try:
             found = verify.verify(
@@ -251,7 +255,7 @@ def _verify(options: argparse.Namespace) -> int:
                 cells=options.cells,
                 seed=options.seed,
                 whole=options.whole,
-                folder=options.folder,
+                tasks=options.places,
                 jobs=options.jobs,
                 notify=notify,
             )
@@ -286,6 +290,8 @@ def _compare(options: argparse.Namespace) -> int:
     from . import compare_tables, comparison, noise, sides
     from .results import StoreError
 
+    if options.self or options.attribute:
+        _require_xla()
     if options.self:
         from . import progress
 
@@ -393,6 +399,7 @@ def _run(options: argparse.Namespace, argv: Sequence[str]) -> int:
     planned = suite.plan(_tasks(options), options.tier, seeds=options.seeds, base_seed=options.base_seed)
     if options.dry_run:
         return _dry_run(planned, options)
+    _require_xla()
     from . import progress
 
     store, code = suite.open_store(options.results)
@@ -410,6 +417,14 @@ def _run(options: argparse.Namespace, argv: Sequence[str]) -> int:
     return (
         _print_runs(planned, runs, options) if options.command == "run" else _boards(planned, runs, code, options, done)
     )
+
+
+def _require_xla() -> None:
+    """Flags with which XLA ends every worker are found before anything runs."""
+    if os.environ.get("XLA_FLAGS"):
+        from . import doctor
+
+        doctor.require_xla()
 
 
 def _check_plot(options: argparse.Namespace) -> None:

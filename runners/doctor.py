@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
+import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -23,6 +26,13 @@ LEAST_MEMORY = 6.0  # GiB that the laptop tier was measured to need, with room
 LEAST_DISK = 1.0  # GiB
 ADDRESS = ("JAX_COMPILATION_CACHE_DIR",)
 """Variables whose value is a place, which is nobody's business."""
+START_SECONDS = 60.0  # for a process that only starts jax
+_XLA_SAYS = (
+    (re.compile(r"Unknown flags? in XLA_FLAGS: (.+)"), "unknown, or without the value that it needs: {}"),
+    (re.compile(r"Couldn't interpret value (.*) for flag (\S+)\."), "--{1} cannot be '{0}'"),
+    (re.compile(r'Could not open file "(.*?)" to read flags'), "'{}' does not start with --"),
+)
+"""What XLA writes before it ends, and the same in few words."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,55 @@ def _environment() -> Iterator[Finding]:
             continue
         value = "(a folder)" if name in ADDRESS else provenance.without_path(os.environ[name])
         remark = "part of the code digest: runs with and without it are kept apart"
-        yield Finding(name, value, remark if name in ("XLA_FLAGS", *provenance.NUMERICS) else "")
+        broken = refused_flags() if name == "XLA_FLAGS" else ""
+        if broken:
+            remark = f"XLA does not start: {broken}"
+        elif name == "XLA_FLAGS" and (words := ignored_flags()):
+            remark = f"XLA passes over {provenance.without_path(' '.join(words))}: a flag starts with --; {remark}"
+        elif name not in ("XLA_FLAGS", *provenance.NUMERICS):
+            remark = ""
+        yield Finding(name, value, remark, broken=bool(broken))
+
+
+def refused_flags() -> str:
+    """What XLA refuses in the variable XLA_FLAGS, in a few words; empty where it starts.
+
+    It tells only by ending the process that it runs in, so jax is started in one of its own, on the CPU: one library
+    reads the flags of all devices.
+    """
+    if not os.environ.get("XLA_FLAGS", "").strip():
+        return ""
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-P", "-c", "import jax; jax.devices()"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env={**os.environ, "JAX_PLATFORMS": "cpu"},
+            timeout=START_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""  # slow or unable to start a process: no word on the flags
+    if answer.returncode == 0:
+        return ""
+    found = [form.format(*match.groups()) for sign, form in _XLA_SAYS for match in sign.finditer(answer.stderr)]
+    return provenance.without_path("; ".join(found))
+
+
+def ignored_flags() -> list[str]:
+    """Words of the variable XLA_FLAGS that XLA passes over: those that follow a flag and are none themselves."""
+    text = os.environ.get("XLA_FLAGS", "")
+    try:
+        first, *others = shlex.split(text)
+    except ValueError:  # nothing, or a quotation without an end
+        return []
+    return [word for word in others if not word.startswith("-")] if first.startswith("--") else []
+
+
+def require_xla() -> None:
+    """Raises `provenance.DeviceError`, in one line, where XLA would end every process that runs something."""
+    if found := refused_flags():
+        raise provenance.DeviceError(f"XLA does not start with this XLA_FLAGS: {found}; correct it or unset it")
 
 
 def _machine() -> Iterator[Finding]:

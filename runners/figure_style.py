@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .charts import OTHER
@@ -41,6 +43,7 @@ OUTCOMES = {
     "divergent": (("#d45e00", "#a84300"), "divergent"),
     OTHER: (("#f0f0f0", "#24282e"), "beyond"),
 }
+MOST_TICKS = 7  # of a logarithmic axis
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -92,3 +95,50 @@ def power_of_ten(value: float) -> str:
     mantissa, _, exponent = f"{value:.2e}".partition("e")
     digits = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"10{digits}" if float(mantissa) == 1 else f"{float(mantissa):g}·10{digits}"
+
+
+def log_ticks(
+    limits: tuple[float, float], length: float, size: float, extent: Callable[[str], float], swept: Sequence[float] = ()
+) -> list[float]:
+    """Ticks of a logarithmic axis whose labels (`power_of_ten`) do not touch: swept values where they are few, else
+    1, 2, 5 of each decade, else powers of ten.
+
+    Args:
+        limits: of the axis, both positive.
+        length: of the axis, in points.
+        size: of the font, in points: the least gap between labels is half of it.
+        extent: of a label along the axis, in points.
+        swept: values that runs have.
+    """
+    from matplotlib.ticker import LogLocator
+
+    low, high = sorted(limits)
+    per_point = math.log(high / low) / length
+    swept = [tick for tick in swept if low <= tick <= high]
+
+    def room(a: float, b: float) -> bool:
+        half = (extent(power_of_ten(a)) + extent(power_of_ten(b)) + size) / 2
+        return math.log(b / a) >= half * per_point
+
+    def roomy(ticks: Sequence[float]) -> list[float]:
+        kept: list[float] = []
+        for tick in sorted(ticks):
+            if not kept or room(kept[-1], tick):
+                kept.append(tick)
+        return kept
+
+    if 1 < len(swept) <= MOST_TICKS:
+        return roomy(swept)
+    found: list[float] = []
+    for subs in ((1.0, 2.0, 5.0), (1.0,)):
+        # short of two ticks it gives those of a linear axis, and none where it would leave decades out of 1, 2, 5
+        ticks = LogLocator(subs=subs, numticks=MOST_TICKS).tick_values(low, high)
+        found = [float(tick) for tick in ticks if low <= tick <= high]
+        if found and len(roomy(found)) == len(found):
+            break
+    return roomy(found)
+
+
+def label_width(size: float) -> Callable[[str], float]:
+    """The width of a label, in points, as its characters are on average."""
+    return lambda text: 0.63 * size * len(text)

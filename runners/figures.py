@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .charts import AnyChart, Chart, Phase, Series
-from .figure_style import DISTINCT, INK, ORDERED, OUTCOMES, PAPER, SOFT, STYLE, power_of_ten
+from .figure_style import (
+    DISTINCT,
+    INK,
+    ORDERED,
+    OUTCOMES,
+    PAPER,
+    SOFT,
+    STYLE,
+    label_width,
+    log_ticks,
+    power_of_ten,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,10 +28,14 @@ if TYPE_CHECKING:
 FORMATS = ("png", "svg", "pdf")
 
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+FILLS: tuple[Any, ...] = ("full", "none", "left")
+SIZES = {"o": 1.0, "s": 0.95, "D": 0.9, "P": 1.2, "X": 1.2, "*": 1.5}
+"""Of markers that look as large as a circle; triangles are between."""
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)))
 
 WIDTH = 3.9  # inches: of a column, and small enough for a phone
 _LEFT, _RIGHT = 0.72, 0.1
+_PLOT = 2.0  # height of the axes
 
 
 def draw(chart: AnyChart, source: str) -> Figure:
@@ -105,7 +120,7 @@ def _axes(chart: Chart, source: str) -> Figure:
     rows = sum(lines) if columns == 1 else -(-len(labels) // columns)
     bottom = 0.37 if chart.x.label else 0.24
     slanted = chart.x.names and max(map(len, chart.x.names)) * len(chart.x.names) > 50
-    sheet = _Sheet(chart.title, source, 2.0, 0.155 * rows + 0.08 if shown else 0.0, bottom + (0.45 if slanted else 0))
+    sheet = _Sheet(chart.title, source, _PLOT, 0.155 * rows + 0.08 if shown else 0.0, bottom + (0.45 if slanted else 0))
     # before anything is drawn: a change of scale makes all ticks anew
     if chart.x.log:
         sheet.ax.set_xscale("log")
@@ -125,11 +140,26 @@ def _colour(series: Series, position: int) -> str:
     return DISTINCT[position % len(DISTINCT)][0]
 
 
+def _marker(position: int, size: float) -> dict[str, Any]:
+    """The marker of a series by its place: filled shapes, then open ones, then half filled.
+
+    Where colours come again the shape is another, so that neither colour nor filling has to be told apart alone.
+    """
+    again = position // len(MARKERS)
+    shape = MARKERS[(position + 3 * again) % len(MARKERS)]
+    fill = FILLS[again % len(FILLS)]
+    edge = 0.0 if fill == "full" else 0.9
+    return {
+        "marker": shape, "markersize": size * SIZES.get(shape, 1.1), "fillstyle": fill, "markeredgewidth": edge,
+        "markerfacecoloralt": "none",
+    }  # fmt: skip
+
+
 def _series(ax: Axes, chart: Chart, series: Series, position: int) -> Any:
     """Draws one series and returns its handle for the legend."""
     from matplotlib.lines import Line2D
 
-    colour, marker = _colour(series, position), MARKERS[position % len(MARKERS)]
+    colour = _colour(series, position)
     dash = DASHES[position // len(DISTINCT) % len(DASHES)]
     curves = chart.kind == "curves"
     place = ax.transData if curves or chart.kind == "scatter" else _beside(ax, chart, position)
@@ -147,19 +177,22 @@ def _series(ax: Axes, chart: Chart, series: Series, position: int) -> Any:
         ax.update_datalim([(p.x, p.y) for p in series.points])
         xs, ys = [p.x for p in series.points], [p.y for p in series.points]
         seen = chart.kind == "scatter"
-        dots = {"markersize": 4 if seen else 2.2, "alpha": 0.85 if seen else 0.45, "markeredgewidth": 0}
-        (handle_dots,) = ax.plot(xs, ys, marker if seen else "o", color=colour, zorder=2.5, transform=place, **dots)
+        look = _marker(position, 4) if seen else {"marker": "o", "markersize": 2.2, "markeredgewidth": 0}
+        dots = {"alpha": 0.85 if seen else 0.45, "linestyle": "none", "zorder": 2.5, **look}
+        (handle_dots,) = ax.plot(xs, ys, color=colour, transform=place, **dots)
         handle = handle or handle_dots
     if series.centre:
         xs, ys = [c.x for c in series.centre], [c.y for c in series.centre]
         ends = [[c.y if end is None else end for end in (c.low, c.high)] for c in series.centre]
         low, high = zip(*ends, strict=True)
         ax.vlines(xs, low, high, color=colour, linewidth=1.6, capstyle="round", zorder=3, transform=place)
-        style = {"markersize": 4.2, "markeredgecolor": PAPER[0], "markeredgewidth": 0.5, "zorder": 4}
-        ax.plot(xs, ys, marker, color=colour, transform=place, **style)
+        look = _marker(position, 4.2)
+        if look["fillstyle"] == "full":
+            look |= {"markeredgecolor": PAPER[0], "markeredgewidth": 0.5}
+        ax.plot(xs, ys, color=colour, transform=place, linestyle="none", zorder=4, **look)
         ax.update_datalim([(x, y) for x, pair in zip(xs, ends, strict=True) for y in pair])  # moved marks set no limits
         line = dash if series.line else "none"
-        handle = Line2D([], [], marker=marker, color=colour, linestyle=line, markersize=4)
+        handle = Line2D([], [], color=colour, linestyle=line, **_marker(position, 4))
     return handle or Line2D([], [], color=colour)
 
 
@@ -197,13 +230,14 @@ def _label(ax: Axes, chart: Chart, slanted: bool) -> None:
 
 def _few(axis: Any, limits: tuple[float, float], swept: Sequence[float]) -> None:
     """Few ticks on a logarithmic axis, at the swept values where they are few."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    if 1 < len(swept) <= 7:
-        axis.set_major_locator(FixedLocator(list(swept)))
+    size = STYLE["xtick.labelsize"]
+    if axis.axis_name == "x":
+        length, extent = 72 * (WIDTH - _LEFT - _RIGHT), label_width(size)
     else:
-        subs = (1.0, 2.0, 5.0) if max(limits) < 60 * min(limits) else (1.0,)
-        axis.set_major_locator(LogLocator(subs=subs, numticks=7))
+        length, extent = 72 * _PLOT, lambda text: size
+    axis.set_major_locator(FixedLocator(log_ticks(limits, length, size, extent, swept)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
     axis.set_minor_locator(NullLocator())  # dozens of marks without numbers take as long as all the rest
 

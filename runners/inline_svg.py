@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
 from io import BytesIO
 
 from . import figures
@@ -17,12 +18,14 @@ _SPACE = re.compile(r"\s*([A-Za-z])\s*")
 _FONT = re.compile(r"font-family: [^;]*;?\s*")  # the page's own
 
 
-def inline_svg(chart: AnyChart, source: str, key: str) -> str:
+def inline_svg(chart: AnyChart, source: str, key: str, classes: dict[str, str] | None = None) -> str:
     """The chart as an SVG element for an HTML page: no ids but its own, colours as variables of `palette`.
 
     Args:
         chart, source: see `figures.draw`.
-        key: what ids start with; unique in the page.
+        key: what ids start with; unique in the page, and short, as every marker names one.
+        classes: of the page's charts, by what they declare (`rules`): elements get these, and new ones are added. By
+            default they keep their styles.
     """
     import matplotlib
 
@@ -32,12 +35,20 @@ def inline_svg(chart: AnyChart, source: str, key: str) -> str:
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     drawn = ElementTree.fromstring(out.getvalue())
     _adopt(drawn, key)
+    _thin(drawn)
+    if classes is not None:
+        _share(drawn, classes)
     names = {"aria-labelledby": f"{key}.title", "aria-describedby": f"{key}.text"}
     svg = ElementTree.Element("svg", {"class": "plot", "role": "img", **names, "viewBox": drawn.get("viewBox", "")})
     ElementTree.SubElement(svg, "title", {"id": f"{key}.title"}).text = chart.title
     ElementTree.SubElement(svg, "desc", {"id": f"{key}.text"}).text = f"{chart.caption} {source}"
     svg.extend(drawn)
-    return ElementTree.tostring(svg, encoding="unicode")
+    return ElementTree.tostring(svg, encoding="unicode").replace(" />", "/>")  # no text or attribute has a bare >
+
+
+def rules(classes: Mapping[str, str]) -> str:
+    """The style sheet of classes: weaker than a style, as strong as any other class."""
+    return "\n".join(f".{name}{{{style}}}" for style, name in classes.items())
 
 
 def _adopt(svg: ElementTree.Element, key: str) -> None:
@@ -84,6 +95,28 @@ def _adopt(svg: ElementTree.Element, key: str) -> None:
             element.set("style", styles.pop() or "")
             for child in element:
                 child.attrib.pop("style", None)
+
+
+def _thin(svg: ElementTree.Element) -> None:
+    """Leaves out what is not seen: groups that say nothing, paths without ink, definitions of nothing."""
+    for element in svg:
+        _thin(element)
+    kept: list[ElementTree.Element] = []
+    for child in svg:
+        if child.tag == "g" and not child.attrib:
+            kept += child
+        elif (child.tag, child.get("style")) != ("path", "fill: none") and not (child.tag == "defs" and not len(child)):
+            kept.append(child)
+    svg[:] = kept
+
+
+def _share(svg: ElementTree.Element, classes: dict[str, str]) -> None:
+    """Turns styles into classes, but for what `use` repeats: browsers differ in which rules they apply there."""
+    repeated = {id(element) for definitions in svg.iter("defs") for element in definitions.iter()}
+    for element in svg.iter():
+        if "style" in element.attrib and id(element) not in repeated:
+            style = element.attrib.pop("style")
+            element.set("class", classes.setdefault(style, f"p{len(classes)}"))
 
 
 def _rounded(numbers: str) -> str:

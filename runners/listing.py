@@ -13,7 +13,7 @@ from typing import Any
 from ..tasks import catalog, registry
 from ..tasks.headlines import headline
 from .rows import FORMATS, Row, cell_of, render, text_of
-from .text_table import definitions, terminal_width
+from .text_table import definitions, terminal_width, wrapped
 
 BOUNDS = {
     "tolerance": "the largest residual, as a share of the value, with which a run is evidence",
@@ -30,8 +30,9 @@ KINDS = {
 
 
 WIDE = 100
-"""Characters of a line that hold every column; with fewer, `show` and `list KIND NAME` tell those of `LEFT_OUT`."""
-LEFT_OUT = {"tasks": ("paper",), "metrics": ("at", "source")}
+"""Characters of a line that hold every column of the lists in `LONG`; with fewer, a row is a few lines."""
+LONG = {"tasks": "title", "metrics": "definition"}
+"""The text that such a row says first."""
 
 
 def list_components(kind: str, fmt: str = "table", *, folder: str | None = None) -> str:
@@ -54,9 +55,18 @@ def list_components(kind: str, fmt: str = "table", *, folder: str | None = None)
 
 
 def _rendered(rows: list[Row], kind: str, fmt: str) -> str:
-    if fmt == "table" and terminal_width() < WIDE:
-        rows = [{key: value for key, value in row.items() if key not in LEFT_OUT.get(kind, ())} for row in rows]
+    width = terminal_width()
+    if fmt == "table" and kind in LONG and width < WIDE:
+        return "\n".join(line for row in rows for line in _stacked(row, LONG[kind], width))
     return render(rows, fmt)
+
+
+def _stacked(row: Row, long: str, width: int) -> list[str]:
+    """A row on several lines: its name, which is never broken, its long text, and every other field with its key."""
+    (_, name), *others = row.items()
+    facts = "; ".join(f"{key}: {text_of(value)}" for key, value in others if key != long and value != "")
+    below = [line for text in (text_of(row[long]), facts) if text for line in wrapped(text, width - 3)]
+    return [f" {name}", *(f"   {line}" for line in below)]
 
 
 def _tasks(folder: str | None) -> list[Row]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..tasks import registry
 from . import describe, provenance, tables
 from .figure_style import palette
-from .inline_svg import inline_svg
+from .inline_svg import inline_svg, rules
 from .page_boards import arena_board, claim_row, overview, papers
 from .records import Run
 from .verdicts import verdict_counts
@@ -43,7 +43,7 @@ def html(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False, "separators": (",", ":")}
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     return environment.get_template("report.html").render(
         **context(report),
@@ -55,9 +55,12 @@ def html(report: Report) -> str:
 
 def context(report: Report) -> dict[str, Any]:
     """What the template shows."""
+    from markupsafe import Markup
+
     names = Names(OWN_IDS)
     anchors = {item.task.id: names.new(item.task.id) for item in report.tasks}
-    tasks = [_task(item, anchors[item.task.id], names) for item in report.tasks]
+    classes: dict[str, str] = {}
+    tasks = [_task(item, anchors[item.task.id], names, classes) for item in report.tasks]
     claims = {(item["id"], claim["claim"]): claim["anchor"] for item in tasks for claim in item["claims"]}
     runs = [run for item in report.tasks for run in item.runs]
     return {
@@ -70,6 +73,7 @@ def context(report: Report) -> dict[str, Any]:
         "stale": sum(run.code != report.code for run in runs),
         "origin": origin(runs),
         "palette": palette(),
+        "plot_rules": Markup(rules(classes)),
         "data": {
             "leaderboard": packed(*_table([tables.flat(arena, row) for arena in report.arenas for row in arena.rows])),
             "claims": packed(*_table([tables.record(verdict) for verdict in report.verdicts])),
@@ -96,9 +100,9 @@ class Names:
         return name
 
 
-def _task(item: TaskReport, anchor: str, names: Names) -> dict[str, Any]:
+def _task(item: TaskReport, anchor: str, names: Names, classes: dict[str, str]) -> dict[str, Any]:
     task = item.task
-    charts = [_chart(chart, item.source, names.new(f"{anchor}-{chart.kind}")) for chart in item.charts]
+    charts = [_chart(chart, item.source, anchor, names, classes) for chart in item.charts]
     curves = [chart for chart in charts if chart["kind"] == "curves"]
     paper = task.paper
     return {
@@ -126,15 +130,15 @@ def _task(item: TaskReport, anchor: str, names: Names) -> dict[str, Any]:
     }
 
 
-def _chart(chart: Any, source: str, key: str) -> dict[str, Any]:
+def _chart(chart: Any, source: str, anchor: str, names: Names, classes: dict[str, str]) -> dict[str, Any]:
     from markupsafe import Markup
 
     return {
-        "key": key,
+        "key": names.new(f"{anchor}-{chart.kind}"),
         "kind": chart.kind,
         "title": chart.title,
         "caption": chart.caption,
-        "svg": Markup(inline_svg(chart, source, key)),
+        "svg": Markup(inline_svg(chart, source, names.new("s"), classes)),
         "data": chart.table(),
     }
 

@@ -93,15 +93,18 @@ def _scale(arena: Arena) -> Any:
     ends = [end for row in arena.rows for end in (row.score, row.low, row.high) if end is not None]
     ends.append(arena.reference_score)
     low, high = min(ends), max(ends)
+    if low == high:  # one score, which is the reference's
+        low, high = low - (abs(low) or 1.0) / 20, high + (abs(high) or 1.0) / 20
     log = low > 0 and high > 10 * low
+    digits = next((n for n in range(3, 12) if number(low, n) != number(high, n)), 12)
     a, b = (math.log(low), math.log(high)) if log else (low, high)
     pad = 6
 
     def place(value: float) -> float:
         x = math.log(value) if log else value
-        return round(pad + (STRIP - 2 * pad) * ((x - a) / (b - a) if b > a else 0.5), 1)
+        return round(pad + (STRIP - 2 * pad) * (x - a) / (b - a), 1)
 
-    return (place, arena.reference_score), {"low": number(low), "high": number(high), "log": log}
+    return (place, arena.reference_score), {"low": number(low, digits), "high": number(high, digits), "log": log}
 
 
 def _score_strip(row: Row, scale: Any) -> dict[str, Any] | None:

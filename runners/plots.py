@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .arenas import Arena, Row
+from .figure_style import label_width, log_ticks, power_of_ten
 from .papers import heading
 from .verdicts import Verdict
 from .words import interval
@@ -27,6 +28,7 @@ COLOURS = {
     "not run": "#cccccc",
 }
 MARKERS = {"holds": "o", "rejected": "D", "undecided": "s", "fails": "X", "not rejected": "P", "not run": "."}
+AXIS_POINTS = 240.0  # of an arena's axis, at least
 ARENA_LINES = 4.0  # title, axis and its label, in lines of text
 REACH = 2.0  # widths of the acceptance region shown on either side of it
 INK, FAINT = "#222222", "#dddddd"
@@ -137,8 +139,12 @@ def _arena(ax: Axes, arena: Arena) -> None:
     ends += [arena.reference_score]
     log = min(ends) > 0 and max(ends) > 10 * min(ends)
     if log:
-        _log_axis(ax, decades=math.log10(max(ends) / min(ends)))
+        ax.set_xscale("log")
     limits = _pad(ax, ends, log)
+    if log:
+        _log_axis(ax, limits)
+    else:
+        ax.ticklabel_format(axis="x", useOffset=False)  # a number is read where it stands
     ax.axvline(arena.reference_score, color="#888888", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     for place, row in enumerate(arena.rows):
         if row.score is None:
@@ -163,12 +169,12 @@ def _arena(ax: Axes, arena: Arena) -> None:
     ax.set_title(arena.task)
 
 
-def _log_axis(ax: Axes, decades: float) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+def _log_axis(ax: Axes, limits: tuple[float, float]) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,), numticks=12))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    size = _STYLE["font.size"]
+    ax.xaxis.set_major_locator(FixedLocator(log_ticks(limits, AXIS_POINTS, size, label_width(size))))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 

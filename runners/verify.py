@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..tasks.merge import DEFAULT_TIER
 from ..tasks.problem import counted
 from . import provenance, verify_numbers, verify_records, verify_rerun
 from .records import Run, started
@@ -20,9 +21,11 @@ from .rows import render
 from .schedule import Event
 from .verify_records import Fault
 
-PASSED, FAILED, NONE = "passed", "failed", "not checked"
+PASSED, FAILED, PART, NONE = "passed", "failed", "in part", "not checked"
 CELLS = 3  # that are run again
-MOST = 5  # faults of one check that are printed
+MOST = 5  # faults of one check that are printed, and tasks that are named
+RESULTS = "results"
+"""The folder of one's own runs, as every command's --results takes it."""
 
 
 class NoRunsThere(Exception):
@@ -51,6 +54,7 @@ class Extent:
         runs_again, numbers_again: those that were computed again.
         steps: of the longest rerun.
         absent: runs that the tasks ask for and the folder lacks.
+        unknown: runs of tasks that are not known here.
     """
 
     runs: int
@@ -59,21 +63,23 @@ class Extent:
     numbers_again: int
     steps: int
     absent: int
+    unknown: int
 
     @property
     def whole(self) -> bool:
-        """Whether every number that the tasks ask for was computed again."""
-        return 0 < self.numbers == self.numbers_again and not self.absent
+        """Whether every number of the folder, and all that the tasks ask for, was computed again."""
+        return 0 < self.numbers == self.numbers_again and not self.absent and not self.unknown
 
 
 @dataclass(frozen=True)
 class Report:
-    """All checks of a folder, how far they went, and whether a run of the rerun ended in error, timeout or out of
-    memory."""
+    """All checks of a folder, how far they went, a command that shows its runs, in a sentence, and whether a run of the
+    rerun ended in error, timeout or out of memory."""
 
     folder: str
     checks: tuple[Check, ...]
     extent: Extent
+    hint: str
     broken: bool = False
 
     @property
@@ -91,7 +97,7 @@ def verify(
     cells: int = CELLS,
     seed: int | None = None,
     whole: bool = False,
-    folder: str | None = None,
+    tasks: Sequence[str] = (),
     jobs: int | None = None,
     notify: Callable[[Event], None] = lambda event: None,
 ) -> Report:
@@ -102,14 +108,14 @@ def verify(
         cells: how many cells are run again, with all their seeds, for `verify_rerun.STEPS` steps.
         seed: chooses them; by default nobody knows it beforehand.
         whole: they are run to their end.
-        folder: of more task files.
+        tasks: folders of more task files, and single ones.
         jobs: worker processes.
         notify: takes the scheduler's events.
 
     Raises:
         StoreError: there is no such folder, or it is no results folder.
         NoRunsThere: it is empty.
-        TaskFileError: a task file here is not valid.
+        TaskFileError: a task file here is not valid, or there is none at a place of ``tasks``.
     """
     store = _opened(path)
     places = [(d, c, s) for d in store.digests() for c in store.codes(d) for s in store.seeds(d, c)]
@@ -120,25 +126,24 @@ def verify(
     code = _code(runs)
     shown = [run for run in runs if run.code == code]
     other = len(runs) - len(shown)
-    asked = verify_records.Asked(folder)
-    known, strangers = verify_records.tasks(shown, asked)
+    asked = verify_records.Asked(tasks)
+    known, unknown, strangers = verify_records.tasks(shown, asked)
     have: dict[str, set[int]] = {}
     for digest, made_by, found in places:
         if made_by == code:
             have.setdefault(digest, set()).add(found)
     absent, holes = verify_records.seeds(known, asked, have)
     lacks = f"{counted(absent, 'run')} that the tasks ask for absent" if absent else "all that the tasks ask for"
-    mine = {verify_records.place(run) for run in known}
-    pairs = [(r, asked.cell(r) if verify_records.place(r) in mine else verify_records.cell_of(r)) for r in runs]
+    mine = {verify_records.place(run): run for run in known}
+    pairs = [
+        (run, asked.cell(mine[where]) if (where := verify_records.place(run)) in mine else verify_records.cell_of(run))
+        for run in runs
+    ]
     told = verify_numbers.numbers(store, pairs)
     checks = [
         _ended("records", f"{len(readable)} of {len(places)} runs can be read{_unended(readable)}", unreadable),
         _ended("cells", f"{_number(runs)} cells are what their digests say", changed),
-        _ended(
-            "tasks",
-            f"{_number(known)} cells are asked by {counted(len({r.task for r in known}), 'task')} here",
-            strangers,
-        ),
+        _known(known, unknown, strangers),
         _ended("seeds", lacks, holes),
         _ended("code", _made_by(code, other), verify_records.codes(runs)),
         _ended("provenance", _made_with(shown), verify_records.provenances(runs)),
@@ -148,8 +153,8 @@ def verify(
     again, found = _again(store, known, asked, cells, seed, options)
     numbered = [run for run in known if run.status == "ok"]
     numbers = sum(map(verify_numbers.count, numbered))
-    extent = Extent(len(numbered), numbers, found.runs, found.numbers, found.steps, absent)
-    return Report(path, (*checks, again), extent, found.broken)
+    extent = Extent(len(numbered), numbers, found.runs, found.numbers, found.steps, absent, len(unknown))
+    return Report(path, (*checks, again), extent, _hint(path, shown, code, tasks), found.broken)
 
 
 def text(report: Report, fmt: str = "table") -> str:
@@ -174,8 +179,7 @@ def text(report: Report, fmt: str = "table") -> str:
 def line(report: Report) -> str:
     """What came out, in one line."""
     if not report.failed:
-        beside = f"tangentbench compare {shlex.quote(report.folder)} results"
-        return f"{report.folder} {_how_far(report.extent)}; `{beside}` shows its boards beside yours"
+        return f"{report.folder} {_how_far(report.extent)}; {report.hint}"
     first = report.failed[0]
     what = f"{first.check}: {first.faults[0] if first.faults else first.found}"
     more = f" (and {', '.join(check.check for check in report.failed[1:])})" if report.failed[1:] else ""
@@ -191,7 +195,30 @@ def _how_far(extent: Extent) -> str:
         said = f"holds together, and {left}"
     else:
         said = f"is verified up to step {extent.steps} in {extent.runs_again} of {extent.runs} runs; {left}"
-    return said + (f", and {counted(extent.absent, 'run')} that its tasks ask for absent" if extent.absent else "")
+    said += f", and {counted(extent.absent, 'run')} that its tasks ask for absent" if extent.absent else ""
+    return said + (f"; {counted(extent.unknown, 'run')} of tasks not known here" if extent.unknown else "")
+
+
+def _hint(path: str, shown: Sequence[Run], code: str, tasks: Sequence[str]) -> str:
+    """What shows the folder's runs: beside one's own where these have a cell of it, else as a page.
+
+    Args:
+        path: the folder.
+        shown: its runs of ``code``, which a board shows.
+        tasks: as for `verify`.
+    """
+    folders = [place for place in tasks if Path(place).is_dir()]
+    more = ["--tasks", folders[0]] if len(folders) == 1 else []  # other commands take one
+    own = Path(RESULTS)
+    mine = set(Store(own).digests()) if (own / MARKER).exists() and not own.samefile(path) else set()
+    if any(run.digest in mine for run in shown):
+        what = "boards" if any(run.role == "score" for run in shown) else "numbers"
+        return f"`{shlex.join(['tangentbench', 'compare', path, RESULTS, *more])}` shows its {what} beside yours"
+    tiers = {run.tier for run in shown}
+    tier = [] if DEFAULT_TIER in tiers or not tiers else ["--tier", min(tiers)]
+    other = [] if code == provenance.code_digest() else ["--any-code"]
+    where = [] if own.is_dir() and own.samefile(path) else ["--results", path]
+    return f"`{shlex.join(['tangentbench', 'report', *where, *more, *tier, *other])}` shows it as a page"
 
 
 def print_report(report: Report, fmt: str) -> None:
@@ -238,7 +265,7 @@ def _again(
             groups.setdefault(run.digest, []).append(run)
     if not groups:
         why = "no run here ended; the same command continues" if known else "no run here is of a task here"
-        return Check("rerun", FAILED, why if known else f"{why}; --tasks DIR names more"), none
+        return Check("rerun", FAILED, why if known else f"{why}; --tasks PATH names more"), none
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     digests = random.Random(seed).sample(sorted(groups), min(number, len(groups)))
     chosen = [(asked.cell(groups[digest][0]), groups[digest]) for digest in digests]
@@ -248,6 +275,17 @@ def _again(
     if found.runs == 0 and not found.faults:
         return Check("rerun", FAILED, f"nothing could be run again: {found.words} {where}"), found
     return _ended("rerun", said, found.faults), found
+
+
+def _known(known: Sequence[Run], unknown: Sequence[Run], faults: Sequence[Fault]) -> Check:
+    """The check of what tasks here ask for; where some runs are of tasks that are not known here, it is one in part."""
+    found = f"{_number(known)} cells are asked by {counted(len({run.task for run in known}), 'task')} here"
+    if not unknown or faults:
+        return _ended("tasks", found, faults)
+    names = sorted({run.task for run in unknown})
+    listed = ", ".join([*names[:MOST], *([f"{len(names) - MOST} more"] if names[MOST:] else [])])
+    found += f"; {counted(len(unknown), 'run')} of {counted(len(names), 'task')} not known here ({listed}):"
+    return Check("tasks", PART, f"{found} give their folder or files with --tasks")
 
 
 def _ended(name: str, found: str, faults: Iterable[Fault]) -> Check:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from ..tasks import load, plug_ins, registry
+from ..tasks import catalog, load, plug_ins, registry
 from ..tasks.entry import BATCH_CURVES
-from ..tasks.registry import UnknownName
+from ..tasks.problem import Problem, TaskFileError
 from ..tasks.spec import TIERS, Cell, Limits, meaning
-from . import provenance
-from .records import Run
+from . import arenas, provenance
+from .records import Lookup, Run
 from .results import CorruptRun, Store
 
 KEYS = {"package": dict, "versions": dict, "python": str, "device": str, "xla_flags": str, "argv": list}
@@ -131,21 +132,25 @@ def _uses_plug_ins(cell: Cell) -> bool:
 
 
 class Asked:
-    """The cells that tasks here ask for, by task, tier and digest."""
+    """The cells that tasks here ask for, by task, tier and digest.
 
-    def __init__(self, folder: str | None = None) -> None:
-        self.folder = folder
+    Args:
+        places: folders of more task files, and single ones, beside the suite and plug-ins.
+
+    Raises:
+        TaskFileError: there is no such folder, a file of these is not valid, or two files are of one id.
+    """
+
+    def __init__(self, places: Iterable[str] = ()) -> None:
+        self._places = _places(places)
         self._tasks: dict[str, dict[str, load.Task] | None] = {}
         self._cells: dict[tuple[str, str], dict[str, Cell]] = {}
 
     def task(self, name: str, tier: str) -> load.Task | None:
         """The task at a tier; None where no task here has the name."""
         if name not in self._tasks:
-            try:
-                known = name in load.catalog(self.folder)
-                self._tasks[name] = load.load_tiers(name, self.folder) if known else None
-            except UnknownName:
-                self._tasks[name] = None
+            place = self._places.get(name)
+            self._tasks[name] = load.load_tiers(*place) if place else None
         tiers = self._tasks[name]
         return None if tiers is None else tiers[tier]
 
@@ -165,29 +170,71 @@ class Asked:
             found = [*found, *(load.score_cell(task, method, point) for method, point in points)]
         return found
 
+    def whose(self, digest: str, tier: str) -> str | None:
+        """A task that asks for a cell at the tier, and whose board shows its runs whatever these are called."""
+        return next((name for name in self._places if digest in self.cells(name, tier)), None)
+
+    def scored(self, name: str, tier: str, runs: Lookup) -> set[str]:
+        """Digests of the cells that an arena scores: each method at the point that its tuning chose."""
+        task = self.task(name, tier)
+        if task is None or task.leaderboard is None:
+            return set()
+        chosen = ((c.method, c.point) for c in arenas.choose(task, load.cells(task), runs).values())
+        return {load.score_cell(task, method, point).digest for method, point in chosen if point is not None}
+
     def cell(self, run: Run) -> Cell:
         """The task's own cell of a run that it asks for."""
         return self.cells(run.task, run.tier)[run.digest]
 
 
-def tasks(runs: Iterable[Run], asked: Asked) -> tuple[list[Run], list[Fault]]:
-    """The runs that tasks here ask for, and a fault for every cell that they do not."""
-    known, faults = [], {}
+def _places(places: Iterable[str]) -> dict[str, tuple[str, str | None]]:
+    """What `load.load_tiers` is to be called with for each task."""
+    suite = catalog.catalog()
+    found: dict[str, tuple[str, str | None]] = {name: (name, None) for name in suite}
+    files = dict(suite)
+    for place in places:
+        if catalog.is_path(place):
+            load.load_tiers(place)
+            more = {catalog.id_of(place, suite): (place, None, Path(place))}
+        else:
+            below = catalog.catalog(place)
+            more = {name: (name, place, path) for name, path in below.items() if name not in suite}
+        for name, (path_or_id, folder, path) in more.items():
+            if name in files and not path.samefile(files[name]):
+                text = f"task '{name}' exists already"
+                raise TaskFileError([Problem(str(path), 0, 0, text, f"see {catalog.shown(files[name])}")])
+            if name not in files:
+                found[name], files[name] = (path_or_id, folder), path
+    return found
+
+
+def tasks(runs: Iterable[Run], asked: Asked) -> tuple[list[Run], list[Run], list[Fault]]:
+    """The runs that tasks here ask for, those of tasks that are not known here, and a fault for every other cell.
+
+    A run that calls itself another task's than one here that asks for its cell is that one's. Where no run is of a task
+    here nothing was checked, and every cell is a fault.
+    """
+    known, strangers, faults = [], [], {}
     for run in runs:
         task = asked.task(run.task, run.tier)
-        if task is not None and run.digest in asked.cells(run.task, run.tier):
+        if task is None and (name := asked.whose(run.digest, run.tier)) is not None:
+            task, run = asked.task(name, run.tier), replace(run, task=name)
+        if task is None:
+            strangers.append(run)
+        elif run.digest in asked.cells(run.task, run.tier):
             if meaning(vars(cell_of(run))) == meaning(vars(asked.cell(run))):
                 known.append(run)
             else:
                 faults[place(run)] = Fault(place(run), "its cell is not the one that its digest names here")
         elif run.digest not in faults:
             faults[run.digest] = Fault(place(run), _stranger(run, task))
-    return known, list(faults.values())
+    if not known:
+        text = "no task here is called '{}'; --tasks PATH names a folder of more, or a file"
+        faults |= {run.digest: Fault(place(run), text.format(run.task)) for run in strangers}
+    return known, strangers, list(faults.values())
 
 
-def _stranger(run: Run, task: load.Task | None) -> str:
-    if task is None:
-        return f"no task here is called '{run.task}'; --tasks DIR names a folder of more"
+def _stranger(run: Run, task: load.Task) -> str:
     version = run.cell.get("version")
     if version != task.spec.version:
         return f"it is of version {version} of {run.task}, which is at version {task.spec.version} here"
@@ -247,11 +294,13 @@ def seeds(runs: Sequence[Run], asked: Asked, have: Mapping[str, Set[int]]) -> tu
         have: the seeds of every cell in the folder, by digest.
     """
     absent, faults = 0, {}
+    stored = {(run.digest, run.seed): run for run in runs}
     for name, tier in dict.fromkeys((run.task, run.tier) for run in runs):
         groups: dict[str, list[tuple[Cell, list[int]]]] = {}
+        scored = asked.scored(name, tier, lambda cell, seed: stored.get((cell.digest, seed)))
         for cell in asked.wanted(name, tier):
             found = [seed for seed in cell.seeds if seed in have.get(cell.digest, ())]
-            if found or cell.role != "score":  # the one point that tuning chose is scored
+            if found or cell.role != "score" or cell.digest in scored:
                 groups.setdefault(cell.role, []).append((cell, found))
         for group in groups.values():
             present = {seed for _, found in group for seed in found}

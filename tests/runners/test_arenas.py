@@ -1,5 +1,6 @@
 """Arenas: tuning on validation data, scores that failures cannot flatter, rank sets, missing runs shown as missing."""
 
+import json
 import math
 import re
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tangentbench.runners.arenas import Row, _order, board, choose
+from tangentbench.runners.page_boards import arena_board
+from tangentbench.runners.tables import arena_note, leaderboard_table
 from tangentbench.tasks import load
 from tangentbench.tasks.registry import METHODS
 from tangentbench.tasks.spec import Leaderboard
@@ -222,6 +225,9 @@ def test_missing_scores_are_not_run_and_unranked():
         )
     )
     assert (rows["gd"].state, rows["gd"].score, rows["gd"].rank_low) == ("not run", None, None)
+    assert rows["gd"].detail == "8 of 8 scoring runs missing" and "\ngd: 8 of 8 scoring" in arena_note(arena)
+    assert json.loads(leaderboard_table([arena], "json"))[0]["rows"][-1]["detail"] == rows["gd"].detail
+    assert "gd: 8 of 8 scoring runs missing" in arena_board(arena, "x")["note"]
     assert (rows["adam"].state, rows["adam"].seeds, rows["adam"].expected_seeds) == ("incomplete", 7, 8)
     assert rows["adam"].detail == "1 of 8 scoring runs missing" and rows["adam"].rank_low is None
     assert (rows["momentum"].rank_low, rows["momentum"].rank_high) == (1, 1)

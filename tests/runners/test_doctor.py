@@ -119,14 +119,37 @@ def test_data_sets_that_are_there(data, tmp_path, monkeypatch):
     ("name", "value", "what", "remark"),
     [
         ("JAX_ENABLE_X64", "1", "JAX_ENABLE_X64", "part of the code digest"),
-        ("XLA_FLAGS", "--xla_cpu_x=1", "XLA_FLAGS", "part of the code digest"),
+        ("XLA_FLAGS", "--xla_cpu_enable_fast_math=true", "XLA_FLAGS", "part of the code digest"),
+        ("XLA_FLAGS", "--xla_cpu_enable_fast_math=true x=1", "XLA_FLAGS", "XLA passes over x=1: a flag starts with --"),
         ("JAX_DEFAULT_MATMUL_PRECISION", "default", "matmul precision", "has no effect"),
         ("TANGENTBENCH_CACHE", "off", "compiled programs", "every call compiles again"),
     ],
 )
 def test_a_variable_that_matters_is_named(tmp_path, monkeypatch, name, value, what, remark):
     monkeypatch.setenv(name, value)
-    assert remark in found(tmp_path)[what].remark
+    seen = found(tmp_path)[what]
+    assert remark in seen.remark and not seen.broken
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--xla_nope=1 --xla_two", "unknown, or without the value that it needs: --xla_nope=1 --xla_two"),
+        ("--xla_dump_to", "unknown, or without the value that it needs: --xla_dump_to"),
+        ("xla_cpu_enable_fast_math=true", "'xla_cpu_enable_fast_math=true' does not start with --"),
+        ("--xla_cpu_enable_fast_math=maybe", "--xla_cpu_enable_fast_math cannot be 'maybe'"),
+    ],
+)
+def test_flags_that_xla_refuses_are_one_line_each(tmp_path, monkeypatch, capsys, flags, said):
+    """XLA itself ends the process that reads them, and prints all flags that it knows."""
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    assert cli.main(["doctor", "--results", str(tmp_path / "none"), "--format", "json"]) == 1
+    rows = {row["what"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["XLA_FLAGS"]["remark"] == f"XLA does not start: {said}" and rows["XLA_FLAGS"]["broken"]
+    assert cli.main(["leaderboard", "arena/digits", "--results", str(tmp_path / "none"), "--quiet"]) == 1
+    out, err = capsys.readouterr()
+    assert err == f"tangentbench: XLA does not start with this XLA_FLAGS: {said}; correct it or unset it\n" and not out
+    assert not (tmp_path / "none").exists()  # no run was stored as an error of its task
 
 
 def test_a_gpu_that_is_not_used_is_noticed(tmp_path, monkeypatch):

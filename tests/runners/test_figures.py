@@ -7,7 +7,7 @@ import pytest
 from tangentbench.runners import figures
 from tangentbench.runners.charts import Axis, Block, Centre, Chart, Edge, Phase, PhaseRow, Point, Series
 from tangentbench.runners.figure_style import OUTCOMES, palette, power_of_ten
-from tangentbench.runners.inline_svg import inline_svg
+from tangentbench.runners.inline_svg import inline_svg, rules
 from tangentbench.runners.records import OUTCOMES as STORED
 
 SOURCE = "tangentbench 0.1.0 · 01234567 · family/task v1 · 8 seeds"
@@ -53,6 +53,60 @@ def test_a_figure_says_what_it_shows_and_where_it_is_from(chart):
         assert any(name.replace(" ", "") == word.replace(" ", "") for word in words), name
 
 
+def one_axis(xs, series=3, kind="trend") -> Chart:
+    """Series above each other at the same places of a logarithmic axis."""
+    made = []
+    for k in range(series):
+        centre = tuple(Centre(x, x * (k + 1), None, None, 3) for x in xs) if kind == "trend" else ()
+        made.append(Series(f"s{k}", points=tuple(Point(x, x * (k + 1), 0) for x in xs), centre=centre))
+    return make_chart(kind=kind, title="t", series=tuple(made))
+
+
+SWEEPS = [
+    (0.1, 0.11, 0.2, 0.5, 1.0, 2.0),  # two labels on one another
+    (0.1, 0.11, 0.12, 0.13, 0.15, 0.17, 0.19, 0.21),
+    tuple(10.0**k for k in range(-3, 6)),
+    (0.00012, 0.00015, 0.0002, 0.0003, 0.0005),
+    (1.02, 1.021, 1.022, 1.03),
+    (1e-12, 1e12),
+]
+
+
+@pytest.mark.parametrize("xs", SWEEPS, ids=str)
+def test_labels_of_ticks_do_not_touch(xs):
+    """As matplotlib sets them, which is not how they are measured (`figure_style.label_width`)."""
+    figure = figures.draw(one_axis(xs), SOURCE)
+    figure.draw_without_rendering()
+    (ax,) = figure.axes
+    for axis, low, high in ((ax.xaxis, "x0", "x1"), (ax.yaxis, "y0", "y1")):
+        (left, right) = axis.get_view_interval()
+        ticks = [tick for tick in axis.get_major_ticks() if left <= tick.get_loc() <= right]
+        boxes = [tick.label1.get_window_extent() for tick in ticks]
+        assert len({tick.label1.get_text() for tick in ticks}) == len(ticks) >= 2
+        assert all(getattr(a, high) < getattr(b, low) for a, b in zip(boxes, boxes[1:], strict=False))
+
+
+def test_labels_that_touch_would_be_noticed(monkeypatch):
+    monkeypatch.setattr(figures, "log_ticks", lambda *_: list(SWEEPS[0]))
+    with pytest.raises(AssertionError):
+        test_labels_of_ticks_do_not_touch(SWEEPS[0])
+
+
+def looks(chart) -> list[tuple]:
+    """What the legend shows of each series: shape, filling and colour."""
+    legend = figures.draw(chart, SOURCE).legends[0]
+    return [(h.get_marker(), h.get_fillstyle(), h.get_color()) for h in legend.legend_handles]
+
+
+@pytest.mark.parametrize("kind", ["scatter", "trend"])
+def test_no_two_series_look_the_same(kind):
+    """There are eleven methods, and plug-ins may add more; neither colour alone nor filling alone tells two apart."""
+    found = looks(one_axis((1.0, 2.0), 16, kind))
+    assert len({(shape, fill) for shape, fill, _ in found}) == len(found) == 16
+    assert len({(shape, colour) for shape, _, colour in found}) == 16
+    assert len(set(looks(one_axis((1.0, 2.0), 24, kind)))) == 24
+
+
 def test_every_outcome_has_a_colour():
     assert set(STORED) < set(OUTCOMES)
 
@@ -63,8 +117,9 @@ def test_every_colour_has_one_counterpart_on_dark():
     assert len({name for name, _, _ in palette()}) == len(light)
 
 
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.kind)
-def test_inline_svg_keeps_to_itself(chart):
+def test_inline_svg_keeps_to_itself(chart, shared):
     from html.parser import HTMLParser
 
     tags, ids, links = [], [], []
@@ -78,13 +133,53 @@ def test_inline_svg_keeps_to_itself(chart):
             assert not any(name.startswith("on") for name in found)
             assert not re.search(r"#[0-9a-f]{6}", found.get("style") or ""), found["style"]
 
-    svg = inline_svg(chart, SOURCE, "k7")
+    classes: dict[str, str] = {}
+    svg = inline_svg(chart, SOURCE, "k7", classes if shared else None)
     Reader().feed(svg)
     assert tags[0] == "svg" and not {"style", "script", "metadata", "b"} & set(tags)
     assert len(ids) == len(set(ids)) and all(name.startswith("k7.") for name in ids)
     assert set(links) <= set(ids) and links
     assert "://" not in svg and 'aria-labelledby="k7.title"' in svg
-    assert inline_svg(chart, SOURCE, "k7") == svg
+    assert inline_svg(chart, SOURCE, "k7", {} if shared else None) == svg
+    used = {name for value in re.findall(r' class="([^"]*)"', svg) for name in value.split()}
+    assert used - {"plot"} == set(classes.values()) and bool(classes) == shared
+
+
+def test_classes_say_what_styles_said():
+    """Each element as it was, two charts with one set of classes."""
+    import xml.etree.ElementTree as ElementTree
+
+    classes: dict[str, str] = {}
+    declared = []
+    for chart in CHARTS:
+        own = ElementTree.fromstring(inline_svg(chart, SOURCE, "k"))
+        shared = ElementTree.fromstring(inline_svg(chart, SOURCE, "k", classes))
+        rule = dict(re.findall(r"\.(p\d+)\{(.*)\}", rules(classes)))
+        assert rule == {name: style for style, name in classes.items()}
+        for a, b in zip(own.iter(), shared.iter(), strict=True):
+            name = b.get("class")
+            assert a.tag == b.tag and a.text == b.text
+            assert a is own or a.get("style") == (b.get("style") if name is None else rule[name])
+            declared.append(name)
+    assert len(set(declared)) < len(declared) / 3  # they are shared
+
+
+@pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.kind)
+def test_nothing_that_is_seen_is_left_out(chart, monkeypatch):
+    """Groups without attributes and paths without ink are, and nothing else is."""
+    import xml.etree.ElementTree as ElementTree
+
+    def elements() -> list[tuple]:
+        found = ElementTree.fromstring(inline_svg(chart, SOURCE, "k")).iter()
+        return [(e.tag, e.attrib, e.text) for e in found if e.attrib.get("style") != "fill: none"]
+
+    thin = elements()
+    monkeypatch.setattr("tangentbench.runners.inline_svg._thin", lambda svg: None)
+    whole = elements()
+    kept = [item for item in whole if item[0] not in ("g", "defs")]
+    assert [item for item in thin if item[0] not in ("g", "defs")] == kept
+    assert [item for item in thin if item[0] == "g"] == [item for item in whole if item[0] == "g" and item[1]]
+    assert len(thin) < len(whole)
 
 
 def test_inline_svg_has_other_ids_for_another_key():

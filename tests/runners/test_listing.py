@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -138,9 +139,25 @@ def test_names_are_found_in_one_kind_or_in_all():
         listing.named("wid", "models")
 
 
-@pytest.mark.parametrize("kind", ["tasks", "datasets", "models", "losses", "methods", "metrics", "claims"])
-def test_tables_fit_a_terminal_of_eighty_columns(monkeypatch, kind):
-    monkeypatch.setenv("COLUMNS", "80")
-    assert max(map(len, listing.list_components(kind).splitlines())) <= 80
-    monkeypatch.setenv("COLUMNS", "120")
-    assert "source" in listing.list_components("metrics").splitlines()[0]
+@pytest.mark.parametrize("kind", ["tasks", *listing.KINDS])
+def test_lists_fit_a_narrow_terminal(monkeypatch, kind):
+    for width in (60, 80, 99, 120):
+        monkeypatch.setenv("COLUMNS", str(width))
+        assert max(map(len, listing.list_components(kind).splitlines())) <= width
+
+
+@pytest.mark.parametrize("kind", ["tasks", *listing.KINDS])
+@pytest.mark.parametrize("width", ["60", "80", "120"])
+def test_a_narrow_terminal_hides_no_field(monkeypatch, kind, width):
+    """Every name, key and word that a wide one shows."""
+    monkeypatch.setenv("COLUMNS", width)
+    rows = json.loads(listing.list_components(kind, "json"))
+    text = listing.list_components(kind)
+    squeezed = "".join(text.split())
+    keys = {key for row in rows for key in list(row)[1:]} - {listing.LONG.get(kind)}
+    assert all(re.search(rf"\b{key}\b", text) for key in keys)
+    fields = [str(value) for row in rows for value in row.values()]
+    parts = {part for field in fields for part in re.split(r"[\s_/]+", field)}  # a column breaks words after these
+    assert [part for part in parts if part not in squeezed] == []
+    names = [str(next(iter(row.values()))) for row in rows]
+    assert [line.split()[0] for line in text.splitlines() if line[:2].strip() and line.split()[0] in names] == names

@@ -57,7 +57,7 @@ def test_both_boards_are_in_the_figure(recwarn):
         arena, task="arena/digits", rows=(replace(arena.rows[0], score=0.5, low=0.4, high=0.6), *arena.rows[1:])
     )
     figure = boards_figure([arena, better], VERDICTS)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     words = texts(figure)
     for word in ("arena/monomial", "arena/digits", "sgd  (1–2)", "no stable point", "not run", "wide/hessian: shrinks"):
         assert word in words, word
@@ -82,3 +82,24 @@ def test_an_svg_is_the_same_every_time(tmp_path):
     assert "<dc:date>" not in first and str(tmp_path) not in first
     with pytest.raises(ValueError, match="saved as .svg or .png"):
         save(boards_figure([], VERDICTS), tmp_path / "boards.pdf")
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [(0.136,), (0.136, 0.1361), (0.1, 0.11, 2.0), (0.0011, 0.3), (1e-9, 1e9), (0.02, 0.25), (0.00011, 0.00012)],
+)
+@pytest.mark.parametrize("verdicts", [[], VERDICTS])
+def test_ticks_of_an_arena_are_apart_and_differ(scores, verdicts):
+    """One row whose score is the reference's, too."""
+    arena = make_arena()
+    row = replace(arena.rows[0], low=None, high=None)
+    rows = tuple(replace(row, score=score) for score in scores)
+    figure = boards_figure([replace(arena, rows=rows, reference_score=scores[0])], verdicts)
+    figure.draw_without_rendering()
+    ax = next(ax for ax in figure.findobj(type(figure.axes[0])) if ax.get_title(loc="left") == arena.task)
+    left, right = ax.get_xlim()
+    ticks = [tick for tick in ax.xaxis.get_major_ticks() if left <= tick.get_loc() <= right]
+    boxes = [tick.label1.get_window_extent() for tick in ticks]
+    assert len({tick.label1.get_text() for tick in ticks}) == len(ticks) >= 2
+    assert all(a.x1 < b.x0 for a, b in zip(boxes, boxes[1:], strict=False))
+    assert ax.xaxis.get_offset_text().get_text() == ""  # no "+1.36e-1" beside the axis

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tangentbench.runners import cli, describe, page, provenance, report, suite, tables
+from tangentbench.runners import cli, describe, page, page_boards, provenance, report, suite, tables
 from tangentbench.runners.results import Store
 
 from . import report_store
@@ -117,6 +117,12 @@ def test_no_cell_of_a_table_is_blank(collected):
         cells = re.findall(r"<td[^>]*>(.*?)</td>", text, re.DOTALL)
         assert cells and all("<svg" in cell or re.sub(r"<[^>]*>", "", cell).strip() for cell in cells)
     (low, high), *_ = re.findall(r'<span class="axis soft"><span>([\d.]+)</span><span>([\d.]+)</span>', text)
+    one = replace(found.arenas[0], rows=(replace(found.arenas[0].rows[0], low=None, high=None),))
+    alone = page_boards.arena_board(replace(one, reference_score=one.rows[0].score), "x")
+    assert float(alone["axis"]["low"]) < one.rows[0].score < float(alone["axis"]["high"])
+    assert alone["rows"][0]["strip"]["at"] == page_boards.STRIP / 2
+    near = page_boards.arena_board(replace(one, reference_score=one.rows[0].score * 1.00001), "x")["axis"]
+    assert near["low"] != near["high"]
     arena = found.arenas[0]
     ends = [end for row in arena.rows for end in (row.score, row.low, row.high) if end is not None]
     ends.append(arena.reference_score)
@@ -194,6 +200,9 @@ def test_the_same_report_gives_the_same_page(collected):
 def test_the_page_is_small(text, collected):
     charts = sum(len(item.charts) for item in collected[0].tasks)
     assert len(text.encode()) < 60_000 + 25_000 * charts
+    drawn = re.findall(r'<svg class="plot".*?</svg>', text)
+    assert len(drawn) == charts and sum(map(len, drawn)) < 9_000 * charts
+    assert sum(map(len, re.findall(r' (?:style|href|clip-path)="[^"]*"', "".join(drawn)))) < 2_000 * charts
 
 
 def test_stale_runs_are_marked(collected):

@@ -66,6 +66,14 @@ def call(tasks, capsys):
     return call
 
 
+def without(tasks: Path, place: Path, *names: str) -> Path:
+    """A copy of the tasks that lacks some."""
+    folder = Path(shutil.copytree(tasks, place / "tasks"))
+    for name in names:
+        (folder / "tiny" / f"{name}.yaml").unlink()
+    return folder
+
+
 def runs_of(folder: Path, task: str) -> list[Run]:
     return [run for run in Store(folder).runs() if run.task == task]
 
@@ -131,20 +139,62 @@ def test_the_seed_chooses_the_cells_and_is_told(computed, tasks, monkeypatch):
         return verify_rerun.Rerun(1, 1, "", ())
 
     monkeypatch.setattr(verify_rerun, "rerun", rerun)
-    reports = [verify.verify(str(computed), seed=seed, folder=str(tasks)) for seed in (1, 1, 2, 3, None)]
+    reports = [verify.verify(str(computed), seed=seed, tasks=[str(tasks)]) for seed in (1, 1, 2, 3, None)]
     assert chosen[0] == chosen[1] and len(chosen[0]) == 3 and len({tuple(sorted(digests)) for digests in chosen}) > 1
     assert reports[0].checks[-1].found.endswith("(--cells 3 --seed 1)")
     assert "--seed None" not in reports[-1].checks[-1].found
 
 
-def test_its_boards_beside_ones_own(computed, theirs, tasks, capsys):
+def last_line(folder, tasks) -> str:
+    return verify.line(verify.verify(str(folder), cells=0, tasks=[str(tasks)]))
+
+
+def test_its_boards_beside_ones_own(computed, theirs, tasks, monkeypatch, capsys):
     """The line that a verified folder ends with, typed."""
-    report = verify.verify(str(theirs), cells=0, folder=str(tasks))
-    words = shlex.split(verify.line(report).split("`")[1])
-    assert words[:3] == ["tangentbench", "compare", str(theirs)]
-    assert cli.main([*words[1:-1], str(computed), "--tasks", str(tasks), "--format", "markdown"]) == 0
+    monkeypatch.chdir(computed.parent)
+    said = last_line(theirs, tasks)
+    assert said.endswith("` shows its boards beside yours")
+    words = shlex.split(said.split("`")[1])
+    assert words == ["tangentbench", "compare", str(theirs), "results", "--tasks", str(tasks)]
+    assert cli.main([*words[1:], "--format", "markdown"]) == 0
     out = capsys.readouterr().out
     assert "tiny/arena" in out and "| gd |" in out and "| momentum |" in out
+
+
+def test_numbers_that_no_board_ranks_beside_ones_own(computed, theirs, tasks, monkeypatch):
+    for run in runs_of(theirs, "tiny/arena"):
+        shutil.rmtree(theirs / run.digest, ignore_errors=True)
+    monkeypatch.chdir(computed.parent)
+    assert last_line(theirs, tasks).endswith("` shows its numbers beside yours")
+
+
+@pytest.mark.parametrize("own", ["none", "itself", "others"])
+def test_a_page_where_there_is_nothing_of_ones_own_beside(computed, theirs, tasks, tmp_path, monkeypatch, capsys, own):
+    """No results folder, the very folder that was verified, and one without a cell of it; typed."""
+    monkeypatch.chdir(tmp_path)
+    name = "theirs"
+    if own == "itself":
+        theirs.rename("results")
+        name = "results"
+    elif own == "others":
+        Store("results", create=True)
+    said = last_line(name, tasks)
+    assert said.endswith("` shows it as a page")
+    words = shlex.split(said.split("`")[1])
+    where = [] if own == "itself" else ["--results", "theirs"]
+    assert words == ["tangentbench", "report", *where, "--tasks", str(tasks)]
+    assert cli.main([*words[1:], "tiny/*"]) == 0 and (tmp_path / "report" / "index.html").exists()
+
+
+def test_a_page_of_other_code_and_tier(theirs, tasks, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for digest in Store(theirs).digests():
+        (code,) = Store(theirs).codes(digest)
+        (theirs / digest / code).rename(theirs / digest / "e15e")
+    for path in theirs.rglob("run.json"):
+        put(path, code="e15e", tier="smoke")
+    words = shlex.split(last_line("theirs", tasks).split("`")[1])
+    assert words[2:] == ["--results", "theirs", "--tasks", str(tasks), "--tier", "smoke", "--any-code"]
 
 
 def test_nothing_is_run_again_if_none_is_asked_for(computed, call, monkeypatch):
@@ -210,7 +260,7 @@ def truncated(path: Path) -> None:
 def test_a_record_that_is_not_whole(theirs, tasks, damage, message):
     run = runs_of(theirs, "tiny/holds")[0]
     damage(record(theirs, run))
-    report = verify.verify(str(theirs), cells=0, folder=str(tasks))
+    report = verify.verify(str(theirs), cells=0, tasks=[str(tasks)])
     (found,) = failing(report)["records"]
     assert message in found and set(failing(report)) == {"records"} and report.exit_code == 3
     assert verify.line(report).startswith(f"{theirs} does not verify: records: {run.digest}/{run.code}/{run.seed}: ")
@@ -230,7 +280,7 @@ def put(path: Path, **fields) -> None:
 def test_a_cell_that_was_changed(theirs, tasks):
     run = runs_of(theirs, "tiny/holds")[0]
     change(theirs, run, cell={**run.cell, "method": {**run.cell["method"], "learning_rate": {"critical": 0.3}}})
-    report = verify.verify(str(theirs), cells=0, folder=str(tasks))
+    report = verify.verify(str(theirs), cells=0, tasks=[str(tasks)])
     (found,) = failing(report).pop("cells")
     assert found.startswith("its cell was changed: what it describes has the digest ")
 
@@ -239,7 +289,7 @@ def test_a_plug_in_is_no_excuse_for_a_changed_cell(theirs, tasks):
     run = runs_of(theirs, "tiny/holds")[0]
     made = {**run.provenance, "plug_ins": ["alien 1.0"]}
     change(theirs, run, cell={**run.cell, "precision": "float64"}, provenance=made)
-    assert "cells" in failing(verify.verify(str(theirs), cells=0, folder=str(tasks)))
+    assert "cells" in failing(verify.verify(str(theirs), cells=0, tasks=[str(tasks)]))
 
 
 @pytest.mark.parametrize(
@@ -247,15 +297,88 @@ def test_a_plug_in_is_no_excuse_for_a_changed_cell(theirs, tasks):
     [
         (("version: 1", "version: 2"), "it is of version 1 of tiny/holds, which is at version 2 here"),
         (("steps: 6", "steps: 7"), "tiny/holds does not ask this at tier laptop, though its version is the same"),
-        (None, "no task here is called 'tiny/holds'; --tasks DIR names a folder of more"),
     ],
 )
 def test_a_record_of_another_task(computed, tasks, tmp_path, edit, message):
     folder = Path(shutil.copytree(tasks, tmp_path / "tasks"))
     path = folder / "tiny" / "holds.yaml"
-    path.unlink() if edit is None else path.write_text(path.read_text().replace(*edit))
-    report = verify.verify(str(computed), cells=0, folder=str(folder))
+    path.write_text(path.read_text().replace(*edit))
+    report = verify.verify(str(computed), cells=0, tasks=[str(folder)])
     assert failing(report) == {"tasks": [message] * 2} and report.exit_code == 3  # one for each of its two cells
+
+
+def test_runs_of_a_task_that_is_not_known_are_told_and_fail_nothing(computed, tasks, tmp_path, capsys):
+    folder = without(tasks, tmp_path, "holds", "fails")  # whose cells are the same
+    number = len(runs_of(computed, "tiny/holds"))
+    said = f"{number} runs of 1 task not known here (tiny/holds): give their folder or files with --tasks"
+    words = ["verify", str(computed), "--tasks", str(folder), "--cells", "100", "--whole", "--quiet"]
+    assert cli.main([*words, "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["passed"], document["verified"], document["extent"]["unknown"]) == (True, False, number)
+    (found,) = (check for check in document["checks"] if check["check"] == "tasks")
+    assert found["result"] == "in part" and found["found"].endswith(f" by 2 tasks here; {said}")
+    report = verify.verify(str(computed), cells=100, whole=True, tasks=[str(folder)])
+    others = [run for run in Store(computed).runs() if run.task != "tiny/holds"]
+    assert report.extent.runs_again == len(others) and report.extent.numbers == report.extent.numbers_again
+    line = verify.line(report)
+    assert f"; {number} runs of tasks not known here; `" in line and " is verified: " not in line
+
+
+def test_runs_of_a_task_that_is_not_known_are_checked_as_far_as_they_can_be(theirs, tasks, tmp_path):
+    folder = without(tasks, tmp_path, "holds", "fails")  # whose cells are the same
+    run = runs_of(theirs, "tiny/holds")[0]
+    change(theirs, run, scalars={"train_loss": 0.1})
+    assert set(failing(verify.verify(str(theirs), cells=0, tasks=[str(folder)]))) == {"numbers"}
+
+
+def test_a_run_that_names_another_task_is_still_of_the_one_that_asks_for_its_cell(theirs, tasks):
+    """A forger who calls a bad run another task's: boards show it by its cell, so it is checked, and run again."""
+    runs = runs_of(theirs, "tiny/arena")
+    for run in runs:
+        change(theirs, run, task="nowhere")
+    change_curve(theirs, runs[0], "loss", 1.01, at=3)
+    report = verify.verify(str(theirs), cells=100, tasks=[str(tasks)])
+    assert report.extent.unknown == 0 and where(runs[0]) in [fault.where for fault in report.checks[-1].faults]
+
+
+def test_tasks_of_several_folders_and_files(computed, tasks, tmp_path, capsys):
+    """A folder, and a file that was run by its path and is called by its stem."""
+    theirs = Path(shutil.copytree(computed, tmp_path / "theirs"))
+    more = tmp_path / "elsewhere" / "mine.yaml"
+    more.parent.mkdir()
+    more.write_text((tasks / "tiny" / "holds.yaml").read_text().replace("steps: 6", "steps: 7"))
+    assert cli.main(["run", str(more), "--results", str(theirs), "--quiet"]) == 0
+    one = Path(shutil.copytree(tasks, tmp_path / "one"))
+    other = tmp_path / "other"
+    (other / "tiny").mkdir(parents=True)
+    (one / "tiny" / "holds.yaml").rename(other / "tiny" / "holds.yaml")
+    (one / "tiny" / "fails.yaml").unlink()  # whose cells are the same
+    words = ["verify", str(theirs), "--cells", "0", "--quiet", "--format", "json"]
+
+    def unknown(*places) -> int:
+        capsys.readouterr()
+        assert cli.main([*words, *(word for place in places for word in ("--tasks", str(place)))]) == 0
+        return json.loads(capsys.readouterr().out)["extent"]["unknown"]
+
+    counts = [len(runs_of(theirs, name)) for name in ("tiny/holds", "mine")]
+    assert min(counts) > 0 and unknown(one) == sum(counts)
+    assert unknown(one, other) == unknown(other, one) == counts[1]
+    assert unknown(one, other, more) == unknown(more, other, one) == unknown(one, one, other, more, more) == 0
+
+
+def test_places_of_tasks_that_cannot_be_used(computed, tasks, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tasks, tmp_path / "one")
+    shutil.copytree(tasks, tmp_path / "two")
+    for places, message in (
+        (["none"], "none: no such folder"),
+        (["none.yaml"], "none.yaml: no such file"),
+        (["one", "two"], "exists already (see one/"),
+    ):
+        words = [word for place in places for word in ("--tasks", place)]
+        assert cli.main(["verify", str(computed), *words, "--quiet"]) == 1
+        out, err = capsys.readouterr()
+        assert not out and message in err and err.count("\n") == 1
 
 
 def test_where_no_task_is_known_nothing_verifies(computed, capsys):
@@ -279,7 +402,7 @@ def test_where_no_task_is_known_nothing_verifies(computed, capsys):
 def test_a_provenance_that_cannot_be(theirs, tasks, made, check, message):
     run = runs_of(theirs, "tiny/holds")[0]
     change(theirs, run, provenance={**run.provenance, **made})
-    (found,) = failing(verify.verify(str(theirs), cells=0, folder=str(tasks)))[check]
+    (found,) = failing(verify.verify(str(theirs), cells=0, tasks=[str(tasks)]))[check]
     assert found.startswith(message)
 
 
@@ -298,14 +421,14 @@ def test_a_provenance_that_cannot_be(theirs, tasks, made, check, message):
 def test_a_number_that_its_curve_denies(theirs, tasks, fields, message):
     run = runs_of(theirs, "tiny/long")[0]
     change(theirs, run, scalars={**run.scalars, **fields})
-    (found,) = failing(verify.verify(str(theirs), cells=0, folder=str(tasks)))["numbers"]
+    (found,) = failing(verify.verify(str(theirs), cells=0, tasks=[str(tasks)]))["numbers"]
     assert found.startswith(message)
 
 
 def test_a_number_of_steps_that_its_curve_denies(theirs, tasks):
     run = runs_of(theirs, "tiny/long")[0]
     change(theirs, run, steps=299)
-    (found,) = failing(verify.verify(str(theirs), cells=0, folder=str(tasks)))["numbers"]
+    (found,) = failing(verify.verify(str(theirs), cells=0, tasks=[str(tasks)]))["numbers"]
     assert found == "it has 299 steps, and its loss ends at another"
 
 
@@ -313,7 +436,7 @@ def test_an_end_that_its_loss_denies(theirs, tasks):
     """The training loss of the last weights, which the task does not ask for as a curve."""
     run = runs_of(theirs, "tiny/holds")[0]
     change(theirs, run, scalars={"train_loss": run.scalars["train_loss"] * 0.999})
-    (found,) = failing(verify.verify(str(theirs), cells=0, folder=str(tasks)))["numbers"]
+    (found,) = failing(verify.verify(str(theirs), cells=0, tasks=[str(tasks)]))["numbers"]
     assert found.startswith("train_loss is ") and found.endswith(" on its curve")
 
 
@@ -321,7 +444,7 @@ def test_an_end_that_its_loss_denies(theirs, tasks):
 def test_an_outcome_that_its_curve_denies(theirs, tasks, outcome):
     run = runs_of(theirs, "tiny/long")[0]
     change(theirs, run, outcome=outcome)
-    (found,) = failing(verify.verify(str(theirs), cells=0, folder=str(tasks)))["numbers"]
+    (found,) = failing(verify.verify(str(theirs), cells=0, tasks=[str(tasks)]))["numbers"]
     assert found == f"its outcome is {outcome}, and unconverged on its curve"
 
 
@@ -347,7 +470,7 @@ def test_curves_that_are_not_those_of_its_run(theirs, tasks, edit, message):
     """A peak that was cut out among them."""
     run, store = runs_of(theirs, "tiny/long")[0], Store(theirs)
     store.write(run, edit(store.arrays(run)))
-    (found,) = failing(verify.verify(str(theirs), cells=0, folder=str(tasks)))["numbers"]
+    (found,) = failing(verify.verify(str(theirs), cells=0, tasks=[str(tasks)]))["numbers"]
     assert found.startswith(message)
 
 
@@ -360,7 +483,7 @@ def test_an_end_that_the_loss_does_not_explain(theirs, tasks):
     end = float(arrays["loss"][-1])
     scalars = run.scalars | {"train_loss": end, "end_over_start": end / float(arrays["loss"][0])}
     store.write(replace(run, steps=60, scalars=scalars), arrays)
-    (found,) = failing(verify.verify(str(theirs), cells=0, folder=str(tasks)))["numbers"]
+    (found,) = failing(verify.verify(str(theirs), cells=0, tasks=[str(tasks)]))["numbers"]
     assert found == "it ended after 60 of 300 steps, and its loss does not say why"
 
 
@@ -370,15 +493,34 @@ def test_a_seed_that_was_taken_out(theirs, tasks, last):
     runs = [run for run in runs_of(theirs, "tiny/arena") if run.role == "score" and run.cell["method"]["name"] == "gd"]
     out = sorted(runs, key=lambda run: run.seed)[-1 if last else 0]
     shutil.rmtree(record(theirs, out).parent)
-    report = verify.verify(str(theirs), cells=0, folder=str(tasks))
+    report = verify.verify(str(theirs), cells=0, tasks=[str(tasks)])
     (fault,) = failing(report)["seeds"]
     assert fault == f"seed {out.seed} of tiny/arena absent, and others are there" and report.extent.absent == 1
+
+
+def test_a_method_whose_scores_were_all_taken_out(theirs, tasks):
+    """Its tuning chose a point, so a board that lacks it is not all that the task asks for."""
+    runs = [run for run in runs_of(theirs, "tiny/arena") if run.role == "score" and run.cell["method"]["name"] == "gd"]
+    for run in runs:
+        shutil.rmtree(record(theirs, run).parent)
+    report = verify.verify(str(theirs), cells=0, tasks=[str(tasks)])
+    assert report.extent.absent == len(runs) == 3 and not report.failed and not report.extent.whole
+
+
+def test_a_method_that_tuning_left_out_lacks_no_score(theirs, tasks):
+    for run in runs_of(theirs, "tiny/arena"):
+        if run.cell["method"]["name"] == "gd":
+            if run.role == "score":
+                shutil.rmtree(record(theirs, run).parent)
+            else:
+                change(theirs, run, status="error", outcome=None, scalars={})
+    assert verify.verify(str(theirs), cells=0, tasks=[str(tasks)]).extent.absent == 0
 
 
 def test_fewer_seeds_than_the_task_asks_for_are_told(tasks, tmp_path, capsys):
     words = ["--tasks", str(tasks), "--quiet"]
     assert cli.main(["run", "tiny/holds", "--seeds", "2", "--results", str(tmp_path / "few"), *words]) == 0
-    report = verify.verify(str(tmp_path / "few"), cells=100, whole=True, folder=str(tasks))
+    report = verify.verify(str(tmp_path / "few"), cells=100, whole=True, tasks=[str(tasks)])
     assert not report.failed and report.extent.absent == 2 and not report.extent.whole
     assert ", and 2 runs that its tasks ask for absent; `" in verify.line(report)
 
@@ -396,7 +538,7 @@ def test_a_board_that_was_forged(theirs, tasks):
         curves = {name: array if name.endswith("_steps") else array / 1000 for name, array in arrays.items()}
         made = {**run.provenance, "device": "NVIDIA H100"}
         store.write(replace(run, cell=cell, code="e15e", scalars=scalars, provenance=made), curves)
-    found = failing(verify.verify(str(theirs), cells=100, whole=True, folder=str(tasks)))
+    found = failing(verify.verify(str(theirs), cells=100, whole=True, tasks=[str(tasks)]))
     assert len(found["tasks"]) == len(runs)
     assert set(found["tasks"]) == {"its cell is not the one that its digest names here"}
 
@@ -431,18 +573,21 @@ def large(path: Path, run: Run) -> None:
 def test_files_that_would_hang_or_fill_the_memory(theirs, tasks, name, harm, message):
     run = runs_of(theirs, "tiny/long")[0]
     harm(record(theirs, run).with_name(name), run)
-    (found,) = failing(verify.verify(str(theirs), cells=0, folder=str(tasks)))["records"]
+    (found,) = failing(verify.verify(str(theirs), cells=0, tasks=[str(tasks)]))["records"]
     assert message in found
 
 
-def test_names_that_a_terminal_would_obey(theirs, tasks, call):
+def test_names_that_a_terminal_would_obey(theirs, tasks, tmp_path, capsys):
+    folder = without(tasks, tmp_path, "holds", "fails")
     run = runs_of(theirs, "tiny/holds")[0]
     shutil.copytree(theirs / run.digest / run.code, theirs / run.digest / "\x1b[2Jcode")
     assert Store(theirs).codes(run.digest) == [run.code]
     change(theirs, run, task="\x1b]0;thesis\x07\x9b", provenance={**run.provenance, "device": "\x1b[31mcpu"})
     for fmt in ("table", "csv", "json"):
-        code, out, err = call(theirs, "--cells", "0", "--format", fmt)
-        assert code == 3 and "]0;thesis" in out + err
+        words = ["verify", str(theirs), "--tasks", str(folder), "--quiet", "--cells", "0", "--format", fmt]
+        code = cli.main(words)
+        out, err = capsys.readouterr()
+        assert code == 3 and "]0;thesis" in out
         assert not set("\x1b\x07\x9b") & set(out + err)
 
 
@@ -486,7 +631,7 @@ def test_runs_of_other_code_may_differ_by_the_margins(theirs, tasks, monkeypatch
     close, far = runs_of(theirs, "tiny/long")[:2]
     change_curve(theirs, close, "loss", 1.01, at=50)
     change_curve(theirs, far, "loss", 1.2, at=50)
-    report = verify.verify(str(theirs), cells=100, folder=str(tasks))
+    report = verify.verify(str(theirs), cells=100, tasks=[str(tasks)])
     (check,) = report.failed
     assert [fault.where for fault in check.faults] == [f"{far.digest}/e15e/{far.seed}"]
     assert report.checks[4].found == "e15e, other code than the current"
