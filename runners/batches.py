@@ -31,7 +31,7 @@ def signature(cell: Cell) -> str:
         batched = batched_fields(registry.find(kind, spec[kind]["name"]))
         spec[kind] = {k: v for k, v in spec[kind].items() if k not in batched}
     if spec["method"]:
-        spec["method"]["learning_rate"] = next(iter(spec["method"]["learning_rate"]))
+        spec["method"]["learning_rate"] = " ".join(spec["method"]["learning_rate"])  # its units
     return canonical(spec)
 
 

@@ -26,8 +26,8 @@ from ..tasks.entry import BATCH_CURVES, TOP_CURVES, resolve
 from ..tasks.metrics import Context
 from ..tasks.model_options import ModelOptions
 from ..tasks.spec import Cell
-from . import batches, methods
-from .compiled import Compiled
+from . import batches, methods, references
+from .compiled import TRAINING, Compiled
 
 KERNEL_STEPS = 32  # Lanczos steps on the Gram matrix for rates that are reset during training
 FRESH = 20  # records after which a warm search starts afresh
@@ -40,7 +40,8 @@ class Lane(NamedTuple):
         frozen: arrays of the model that are not trained.
         origin: trainable arrays at initialisation.
         base_params, base_frozen: the same two for the network that the model expands (itself, if it expands none).
-        data: ``x_train [n d], y_train [n c], …`` and ``agop [d d]``, absent ones ``None``.
+        data: ``x_train [n d], y_train [n c], …``, ``agop [d d]``, and, of reference models, ``agop_again`` and
+            ``reference_outputs``; absent ones ``None``.
         order, metric: PRNG keys of the mini-batch order and of randomised metrics.
         options: batched options of the method (scalars).
         divergence, scale: a training loss above ``divergence * max(first loss, scale)`` counts as divergence;
@@ -91,6 +92,23 @@ def dataset(cell: Cell, seed: int) -> Dataset:
         DatasetUnavailable: its files are missing.
     """
     return _dataset(batches.canonical(cell.dataset), cell.stream, seed)
+
+
+@functools.lru_cache(maxsize=64)
+def _reference(spec: str, stream: int, seed: int, dtype: str, compiled: Compiled | None) -> references.Reference | None:
+    """The reference models of a data set that asks for them; without ``compiled`` only shapes."""
+    recipe = json.loads(spec).get("reference")
+    if recipe is None:
+        return None
+    data = _dataset(spec, stream, seed)
+    assert data.pool is not None
+    test = None if data.test is None else data.test.x
+    arrays = jax.tree.map(lambda a: np.asarray(a, dtype), ((data.pool.x, data.pool.y), data.train.x, test))
+    measured = functools.partial(references.measured, recipe=recipe)
+    key = streams.jax_key(stream, "reference", seed)
+    if compiled is None:
+        return jax.eval_shape(measured, key, *arrays)
+    return jax.device_get(compiled(f"reference{spec}", lambda: jax.jit(measured), key, *arrays, effort=TRAINING))
 
 
 def divergence_limit(model: dict[str, Any]) -> float:
@@ -212,7 +230,11 @@ class Program:
             part = getattr(data, split)
             for axis in ("x", "y"):
                 arrays[f"{axis}_{split}"] = None if part is None else np.asarray(getattr(part, axis), self.dtype)
+        found = _reference(batches.canonical(cell.dataset), cell.stream, seed, str(self.dtype), compiled)
         arrays["agop"] = None if data.agop is None else np.asarray(data.agop, self.dtype)
+        arrays |= {"agop_again": None, "reference_outputs": None}
+        if found is not None:
+            arrays |= {"agop": found.agop, "agop_again": found.agop_again, "reference_outputs": found.outputs}
         return Lane(
             base_params=weights[0],
             base_frozen=weights[1],
@@ -274,14 +296,20 @@ class Program:
         return optax.with_extra_args_support(self.method.load()(step_rate, **static, **lane.options))
 
     def begin(self, lane: Lane) -> dict[str, Any]:
-        """At initialisation: critical rate with its residual, kernel trace, first losses, and the `start` metrics."""
+        """At initialisation: kernel trace, the `start` metrics, and, for a rate in units of them, ``hessian_top``: the
+        largest eigenvalue of the loss Hessian, or the two largest, and their residuals (each ``[1]`` or ``[2]``)."""
         context, model = self.context(lane), self.model(lane, lane.origin)
         x, y = lane.data["x_train"], lane.data["y_train"]
         out: dict[str, Any] = {"metrics": {label: _parts(fn(context, model)) for label, _, fn in self.at_start}}
         if self.steps:
-            if "critical" in self.cell.method["learning_rate"]:
+            rate = self.cell.method["learning_rate"]
+            if "second_critical" in rate:
+                product, weights = kernels.hessian_product(context.network, self.loss.value, x, y)
+                pairs = kernels.top_of(product, weights, 2, lane.metric)
+                out["hessian_top"] = (pairs.values, pairs.residuals)
+            elif "critical" in rate:
                 top = kernels.loss_hessian_top(context.network, self.loss.value, x, y, lane.metric)
-                out["hessian_top"] = _parts(top)
+                out["hessian_top"] = tuple(part[None] for part in _parts(top))
             kernel = kernels.tangent_kernel(model, x)
             out["trace"] = jnp.trace(kernel)
             if "kernel0" in self.needs:

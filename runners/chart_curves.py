@@ -167,13 +167,13 @@ def _guide_words(series: Sequence[Series], metric: str) -> str:
 
 
 def _critical(curve: Curve) -> float | None:
-    """Height of 2/η in units of λmax at the start; None where the rate moves or its unit is unknown."""
+    """Height of 2/η in units of λmax at the start; None where the rate moves, or is not a multiple of that alone."""
     method = curve.cell.method
     rate = method.get("learning_rate")
     entry = registry.table("method").get(method["name"])
     if not isinstance(rate, Mapping) or method.get("schedule") or entry is None or entry.resets_rate:
         return None
-    if rate.get("critical"):
+    if rate.get("critical") and not rate.get("second_critical"):
         return 1 / float(rate["critical"])
     return None
 

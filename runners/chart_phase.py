@@ -33,18 +33,23 @@ def phases(cells: Sequence[Cell], runs: Lookup, *, about_outcomes: bool) -> Iter
                 "Colours: how runs ended, as shares of seeds, at each rate that was run; bar: from the highest rate at "
                 "which every seed is monotone to the lowest at which none is."
             )
-            yield from _diagram("phase", along, rows, caption)
+            yield from _diagram("phase", along, rows, caption, _has_second(numeric))
     searched = [cell for cell in cells if cell.bisect is not None]
     for along in dict.fromkeys(cell.bisect["along"] for cell in searched if cell.bisect):
         group = [cell for cell in searched if cell.bisect and cell.bisect["along"] == along]
         rows = [_searched_row(name, found, runs) for name, found in _by_setting(group).items()]
         caption = "Lines: boundaries found by bisection, mean over seeds, with the 95% interval in numbers."
-        yield from _diagram("boundary", along, rows, caption)
+        yield from _diagram("boundary", along, rows, caption, _has_second(group))
 
 
-def _diagram(name: str, along: str, rows: Sequence[PhaseRow | None], caption: str) -> Iterator[Phase]:
+def _has_second(cells: Sequence[Cell]) -> bool:
+    """Whether a rate is the sum of multiples of two critical rates: then 1 is neither."""
+    return any((cell.method.get("learning_rate") or {}).get("second_critical") for cell in cells)
+
+
+def _diagram(name: str, along: str, rows: Sequence[PhaseRow | None], caption: str, sums: bool) -> Iterator[Phase]:
     found = tuple(row for row in rows if row is not None)
-    critical = 1.0 if along.endswith(".critical") else None
+    critical = 1.0 if along.endswith(".critical") and not sums else None
     if critical:
         caption += " Dashed: 1 is 2/λmax, the critical rate of gradient descent at initialisation."
     if found:

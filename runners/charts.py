@@ -153,6 +153,8 @@ def axis_words(axis: str) -> str:
     """A sweep axis as it is read: `model.width` is width, `method.learning_rate.critical` names its unit."""
     if axis == "method.learning_rate.critical":
         return "learning rate / critical rate"
+    if axis == "method.learning_rate.second_critical":
+        return "learning rate / second critical rate"
     if axis.startswith("method.learning_rate"):
         return "learning rate"
     return readable(axis.rpartition(".")[2])
@@ -164,6 +166,8 @@ def value_words(axis: str, value: Any) -> str:
         return str(value)
     if axis == "method.learning_rate.critical":
         return f"{value:g} critical"
+    if axis == "method.learning_rate.second_critical":
+        return f"{value:g} second critical"
     if axis.startswith("method.learning_rate"):
         return f"rate {value:g}"
     return f"{readable(axis.rpartition('.')[2])} {value:g}"

@@ -58,6 +58,8 @@ EXPANSIONS = {None: 1, "linear": 2, "quadratic": 4, "multilinear": 4}
 """Forward passes of the network that one of its Taylor expansion costs."""
 BATCHES = 2
 """Batches of starts until a supremum settles."""
+REFERENCES, REFERENCE_STEPS = 2, 250
+"""Reference models of each data set that asks for them, and the steps that one takes."""
 
 
 class NotEstimated(Exception):
@@ -388,15 +390,40 @@ def programs(task: Task) -> list[Program]:
     return list(found.values())
 
 
+def reference(cell: Cell) -> Work:
+    """Operations of training the reference models of a cell's data set once; none where it asks for none."""
+    recipe = cell.dataset.get("reference")
+    if not recipe:
+        return Work()
+    schema = registry.find("dataset", cell.dataset["name"]).schema()
+    pool = schema.model_validate({key: value for key, value in cell.dataset.items() if key != "name"}).pool_size
+    inputs, outputs = data_shape(cell.dataset)
+    shape = _chain([inputs, *[recipe["width"]] * recipe["depth"], outputs])
+    forward = sum(2 * layer.size * layer.fan_in + ELEMENT * layer.size for layer in shape)
+    taken = min(recipe["steps"], REFERENCE_STEPS)
+    return Work(steps=3.0 * forward * pool * taken * recipe["members"] * REFERENCES)
+
+
+def _reference_seconds(found: Sequence[Program], seeds: int, tier: str) -> float:
+    """Of one worker, for all data sets of a task; every worker trains its own, each seed once."""
+    cells = {repr(program.cell.dataset): program.cell for program in found if program.cell.dataset.get("reference")}
+    faster = GPU if tier == "paper" else 1.0
+    return sum(COMPILE["any"] + COMPILE["steps"] + seeds * reference(cell).seconds / faster for cell in cells.values())
+
+
 def estimate(task: Task) -> float:
     """Seconds of wall time for a task at its tier, alone and from an empty store.
 
     Raises:
         NotEstimated: a plug-in's model or data set, or a metric whose cost is in words of its own.
     """
-    each = [seconds(program, task.tier) for program in programs(task)]
+    from ..tasks.cells import seeds_of
+
+    found = programs(task)
+    each = [seconds(program, task.tier) for program in found]
     workers = 1 if task.tier == "paper" else WORKERS
-    return START + max(max(each, default=0.0), sum(each) / workers)
+    references = _reference_seconds(found, len(seeds_of(task.spec, None, 0)), task.tier)
+    return START + references + max(max(each, default=0.0), sum(each) / workers)
 
 
 # -- what `validate` says ----------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ SOURCES = (
     "tasks/metric_entries.py",  # how a curve becomes a number
     "tasks/registry.py",  # what a name in a cell stands for
     "runners/methods.py",
+    "runners/references.py",
     "runners/batches.py",
     "runners/build.py",
     "runners/compiled.py",

@@ -134,11 +134,11 @@ class Trainer:
         self.program = Program(cell, dataset(cell, seed))
         self.compiled = Compiled() if compiled is None else compiled
         self._begun: dict[tuple[str, int], tuple[Lane, dict[str, Any]]] = {}
-        critical = "critical" in cell.method.get("learning_rate", {})
+        units = " ".join(cell.method.get("learning_rate", {}))
         metrics = batches.canonical([m for m in cell.metrics if m["at"] != "series"])
         needs = batches.canonical(sorted(self.program.needs))
         self._finish_key = f"finish{self.program.key(cell)}{metrics}{needs}"
-        self._begin_key = f"begin{self.program.key(cell)}{metrics}{needs}{critical}{self.program.steps > 0}"
+        self._begin_key = f"begin{self.program.key(cell)}{metrics}{needs}{units}{self.program.steps > 0}"
 
     def begin(self, cell: Cell, seed: int) -> tuple[Lane, dict[str, Any]]:
         """A lane without its rate, and what was measured at initialisation; shared by all rates of the seed."""
@@ -226,6 +226,7 @@ def _number(value: Any) -> float | None:
     return value if value is not None and np.isfinite(value) else None
 
 
+UNITS = ("critical", "second_critical")  # of a rate: 2 over the largest, and over the second eigenvalue at the start
 REDUCE = {"last": lambda c: c[-1], "max": np.max, "min": np.min}
 
 
@@ -273,8 +274,11 @@ def _measure(
 
     for label, parts in began["metrics"].items():
         put(label, *parts)
-    if "hessian_top" in began and (share := _number(began["hessian_top"][1] / began["hessian_top"][0])) is not None:
-        certificates["learning_rate.critical.residual"] = share  # of the eigenvalue, hence of the rate
+    if "hessian_top" in began:
+        tops, residuals = began["hessian_top"]
+        share = _number(np.max(residuals / tops))  # the worse of two, which bounds that of a sum of rates
+        if share is not None:
+            certificates["learning_rate.critical.residual"] = share
     if trained is None or end is None:
         return None, scalars, certificates, {}
     initial = {label: value for label, value in scalars.items() if value is not None}
@@ -335,19 +339,25 @@ def _info(program: Program, cell: Cell, seed: int) -> dict[str, float]:
 
 
 def _rate(cell: Cell, began: dict[str, Any]) -> float:
-    """The learning rate in absolute units; ``critical: c`` is ``c * 2 / lambda_max(grad^2 L)`` at the start."""
+    """The learning rate in absolute units: see `CriticalRate`."""
     rate = cell.method["learning_rate"]
     if "value" in rate:
         return float(rate["value"])
-    return float(rate["critical"]) * 2.0 / float(began["hessian_top"][0])
+    multiples = (rate[unit] for unit in UNITS if unit in rate)
+    return sum(float(c) * 2.0 / float(top) for c, top in zip(multiples, began["hessian_top"][0], strict=True))
 
 
 def _problem(cell: Cell, began: dict[str, Any]) -> str:
     """Why a lane has no learning rate, if it has none."""
-    if "critical" not in cell.method["learning_rate"] or began["hessian_top"][0] > 0:
+    if "critical" not in cell.method["learning_rate"]:
         return ""
-    top = float(began["hessian_top"][0])
-    return f"the loss Hessian at initialisation has no positive eigenvalue ({top:.3g}), hence no critical rate"
+    for unit, which, top in zip(UNITS, ("", " second"), began["hessian_top"][0], strict=False):
+        if not top > 0:
+            return (
+                f"the loss Hessian at initialisation has no{which} positive eigenvalue ({top:.3g}), hence no "
+                f"{unit.replace('_', ' ')} rate"
+            )
+    return ""
 
 
 def _rated(program: Program, cell: Cell, lane: Lane, began: dict[str, Any]) -> Lane:
@@ -446,7 +456,7 @@ def _bisect_group(
     def attempt(values: np.ndarray, k: int) -> tuple[np.ndarray, list[Any]]:
         rated = []
         for (cell, _), b, value in zip(members, begun, values, strict=True):
-            method = {**cell.method, "learning_rate": {kind: float(value)}}
+            method = {**cell.method, "learning_rate": {**cell.method["learning_rate"], kind: float(value)}}
             rated.append(_rated(program, cell.model_copy(update={"method": method}), *b))
         trained = trainer.train(rated, width, lambda fraction: note((k + fraction) / (rounds + 2)))
         ends = [trainer.finish(lane, t) for lane, t in zip(rated, trained, strict=True)]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from .options import Count, Dim, NonNegative, Options, Positive, Real, Size, refuse
+from .options import Count, Dim, NonNegative, Options, Part, Positive, Real, Size, refuse
 
 
 class DatasetOptions(Options):
@@ -172,7 +172,42 @@ class TwoClustersOptions(Splits):
         return self
 
 
-class BundledOptions(Splits):
+class ReferenceOptions(Part):
+    """A reference model: the mean of wide ReLU networks without biases, trained by Adam from small weights."""
+
+    width: Annotated[int, Field(ge=1, le=100_000)] = 256
+    """Width of every hidden layer."""
+    depth: Annotated[int, Field(ge=1, le=100)] = 1
+    """Number of hidden layers."""
+    members: Annotated[int, Field(ge=1, le=100)] = 4
+    """Number of networks whose outputs are averaged."""
+    weights: Positive = 0.3
+    """Standard deviation of the hidden weights at the start; the output layer starts at 0."""
+    learning_rate: Positive = 0.01
+    """Adam's learning rate, on all examples outside the test split at once."""
+    train_loss: NonNegative = 0.01
+    """Each network stops at this mean squared error."""
+    steps: Count = 3000
+    """Or after so many steps."""
+
+
+class Recorded(Splits):
+    """Data whose true function is not known."""
+
+    reference: ReferenceOptions | None = None
+    """A model that is trained on every example outside the test split, in place of the true function."""
+
+    @property
+    def offers(self) -> frozenset[str]:
+        return super().offers | ({"agop", "reference"} if self.reference is not None else set())
+
+    @property
+    def pool_size(self) -> int:
+        """How many examples there are outside the test split."""
+        raise NotImplementedError
+
+
+class BundledOptions(Recorded):
     """A small real data set; ``available`` examples in all."""
 
     train: Annotated[int, Field(ge=2, le=10_000)]
@@ -188,6 +223,10 @@ class BundledOptions(Splits):
     def available(self) -> int:
         """How many examples there are."""
         raise NotImplementedError
+
+    @property
+    def pool_size(self) -> int:
+        return self.available - self.test
 
     @model_validator(mode="after")
     def _enough(self) -> BundledOptions:
@@ -233,7 +272,7 @@ class DiabetesOptions(BundledOptions):
         return 442
 
 
-class ImageOptions(Splits):
+class ImageOptions(Recorded):
     """Some classes of a public image set, downloaded when first used."""
 
     TRAIN: ClassVar[tuple[int, ...]]
@@ -252,6 +291,10 @@ class ImageOptions(Splits):
     @property
     def special(self) -> set[str]:
         return {"classification"}
+
+    @property
+    def pool_size(self) -> int:
+        return sum(self.TRAIN[label] for label in self.classes)
 
     @model_validator(mode="after")
     def _enough_images(self) -> ImageOptions:

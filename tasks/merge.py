@@ -11,6 +11,7 @@ from .document import Keys, Mark, Node
 
 __all__ = ["DEFAULT_TIER", "from_plain", "merge", "put", "without"]
 
+ADDED = {"critical", "second_critical"}  # the units of a learning rate that may stand together
 DEFAULT_TIER = "laptop"  # the tier that a file's own values describe, unless it overrides them
 
 
@@ -39,8 +40,9 @@ def put(root: Node, path: tuple[str, ...], value: Node, mark: Mark) -> Node:
             return merge(node, value, path)
         if depth == 1 and node is not None and not isinstance(node.value, dict):
             return node  # a component that is no mapping stays as it is, to be reported
-        whole = depth and path[depth - 1] == "learning_rate"
-        children = dict(node.value) if node is not None and isinstance(node.value, dict) and not whole else {}
+        children = dict(node.value) if node is not None and isinstance(node.value, dict) else {}
+        if depth and path[depth - 1] == "learning_rate":
+            children = {key: child for key, child in children.items() if {key, path[depth]} <= ADDED}
         old = children.get(path[depth])
         last = depth == len(path) - 1
         children[path[depth]] = (mark if last or not old else old[0], down(old[1] if old else None, depth + 1))

@@ -6,16 +6,32 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+)
 
 from .options import Count, Fraction, NonNegative, Options, Part, Positive, refuse
 
 
 class CriticalRate(Part):
-    """A learning rate in units of gradient descent's critical rate ``2/lambda_max(grad^2 L)`` at initialisation."""
+    """A learning rate in units of gradient descent's critical rates at initialisation, so that every seed has its own:
+    ``critical * 2/lambda_1 + second_critical * 2/lambda_2``, with the two largest eigenvalues of ``grad^2 L``."""
 
     critical: Annotated[float, Field(gt=0, le=1000)]
-    """The multiple."""
+    """The multiple of ``2/lambda_1``, beyond which gradient descent is unstable in one direction."""
+    second_critical: Annotated[float, Field(ge=0, le=1000)] | None = None
+    """The multiple of ``2/lambda_2``, beyond which it is unstable in two; 0.5 of each is midway between the two rates.
+    Rates with and without it are two programs: a sweep that needs it at some of its points gives 0 at the others."""
+
+    @model_serializer(mode="wrap")
+    def _given(self, dump: SerializerFunctionWrapHandler) -> dict[str, float]:
+        return {unit: multiple for unit, multiple in dump(self).items() if multiple is not None}
 
 
 class AbsoluteRate(Part):
@@ -25,17 +41,20 @@ class AbsoluteRate(Part):
     """The rate."""
 
 
+UNITS = {"critical": CriticalRate, "second_critical": CriticalRate, "value": AbsoluteRate}
+
+
 def _rate_kind(rate: Any) -> str:
     if isinstance(rate, dict):
-        known = [key for key in ("critical", "value") if key in rate]
+        known = [key for key in UNITS if key in rate]
         if not known:  # misspelt: the complaint is about the word that was meant
-            known = get_close_matches(str(next(iter(rate), "critical")), ("critical", "value"), n=1, cutoff=0)
-        return f"rate of {known[0]}"
+            known = get_close_matches(str(next(iter(rate), "critical")), UNITS, n=1, cutoff=0)
+        return f"rate of {next(iter(UNITS[known[0]].model_fields))}"
     return f"rate of {next(iter(type(rate).model_fields))}" if isinstance(rate, Options) else "number"
 
 
 def _one_unit(rate: Any) -> Any:
-    if isinstance(rate, dict) and "critical" in rate and "value" in rate:
+    if isinstance(rate, dict) and "value" in rate and ("critical" in rate or "second_critical" in rate):
         raise refuse("give the learning rate as critical or as value, not both", "value", "remove one")
     return rate
 
@@ -92,7 +111,8 @@ class MethodOptions(Options):
     example: ClassVar[Mapping[str, Any]] = {"learning_rate": 0.1}
 
     learning_rate: LearningRate
-    """A number, ``{value: number}``, or ``{critical: multiple}`` for methods that are gradient descent at heart."""
+    """A number, ``{value: number}``, or, for methods that are gradient descent at heart, ``{critical: multiple}`` of
+    2/lambda_1, with an optional ``second_critical: multiple`` of 2/lambda_2 that is added."""
     schedule: Schedule | None = None
     """Factor on the learning rate over the steps."""
     batch_size: Count | None = None

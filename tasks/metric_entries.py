@@ -18,6 +18,7 @@ EIGENVALUE = 0.02  # moves a log-log slope over one decade by less than 0.01
 RATE = 1e-3  # the unit in which rates are given: boundaries are claimed within 2%
 BRACKET = 0.01  # half of the 2%
 SUPREMUM = 0.05  # where the search for a worst direction ends
+REFERENCE = 0.05  # how far two reference models may be from perfect alignment
 
 # Amounts that mean nothing, in the metric's own unit (`MetricEntry.negligible`).
 ROUNDING = 1e-9  # of what is exact in theory, or of a loss beside its start
@@ -316,7 +317,28 @@ METRICS = {
             options="AgopAlignmentOptions",
             cost="one input Jacobian per example",
             requires=("agop",),
+            tolerance=REFERENCE,
             negligible=COSINE,
+        ),
+        _state(
+            "reference_agreement",
+            "Alignment between two reference models of real data, trained from different seeds",
+            "tr(G* G**) / (||G*||_F ||G**||_F), G* and G** their average gradient outer products on the train inputs",
+            "arXiv 2306.04815, G* of a reference model",
+            at=("start",),
+            direction="higher",
+            requires=("reference",),
+            negligible=COSINE,
+        ),
+        _state(
+            "reference_error",
+            "Share of test examples that the reference model of real data gets wrong",
+            "share of test examples whose sign (one output) or argmax (several) is not the label's",
+            "arXiv 2306.04815, G* of a reference model",
+            at=("start",),
+            direction="lower",
+            requires=("reference", "test", "classification"),
+            negligible=EXAMPLES,
         ),
         _state(
             "feature_alignment",
@@ -511,6 +533,13 @@ METRICS = {
             "Largest product of rate and sharpness",
             "max over records of eta_t lambda_max(grad^2 L)",
             "arXiv 2209.15106, step size 1/beta",
+            needs=("sharpness",),
+        ),
+        _series(
+            "final_rate_times_sharpness",
+            "Product of rate and sharpness at the end",
+            "eta lambda_max(grad^2 L(w_T)), at the rate of the last step",
+            "arXiv 2205.11787, Theorems 2 and 3",
             needs=("sharpness",),
         ),
         _series(

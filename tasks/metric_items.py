@@ -152,8 +152,10 @@ WORDS = {
     "classification": ("class labels, and the dataset has real targets", "use the loss instead of the error"),
     "agop": (
         "a dataset whose true function is known",
-        "monomial, low_rank_polynomial, or sphere with target: linear",
+        "monomial, low_rank_polynomial, or sphere with target: linear; give real data a model in its place: "
+        "`reference: {}`",
     ),
+    "reference": ("a reference model", "add `reference: {}` to a dataset of real examples"),
     "single_example": ("the dataset single_example", "set `dataset: {name: single_example, …}`"),
     "blocks": ("a model whose parameters are divided into blocks", "use the bottleneck model"),
     "chain": ("a fully connected network", "use the wide or the bottleneck model"),

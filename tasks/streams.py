@@ -19,7 +19,7 @@ import numpy as np
 if TYPE_CHECKING:
     import jax
 
-Purpose = Literal["data", "init", "order", "probe", "metric"]
+Purpose = Literal["data", "init", "order", "probe", "metric", "reference"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
 
@@ -28,8 +28,8 @@ def stream_seed(stream: int, purpose: Purpose, seed: int) -> int:
 
     Args:
         stream: the task's `stream` number; tasks with the same number share their random numbers.
-        purpose: `data` (data set), `init` (weights), `order` (mini-batches), `probe` (directions in weight space) or
-            `metric` (start vectors of eigenvalue iterations).
+        purpose: `data` (data set), `init` (weights), `order` (mini-batches), `probe` (directions in weight space),
+            `metric` (start vectors of eigenvalue iterations) or `reference` (weights of reference models).
         seed: the run's seed, any integer.
 
     Raises:

@@ -126,7 +126,8 @@ def content_hash(subject: Subject) -> str:
 
 def agop(subject: Subject) -> None:
     data = subject.data
-    need(("agop" in subject.options.offers) == (data.agop is not None), "`offers` says otherwise than the data of AGOP")
+    known = data.agop is not None or data.pool is not None
+    need(("agop" in subject.options.offers) == known, "`offers` says otherwise than the data of AGOP")
     if data.agop is None:
         raise NotApplicable("its true function is not known")
     need(data.function is not None, "`Dataset.function` is missing: the true function that the AGOP belongs to")

@@ -53,6 +53,8 @@ class Dataset:
         task: `regression`, or `classification` (targets are -1 and 1 in one column, or one-hot rows).
         agop: average gradient outer product [d d] of the true function on the training inputs, (1/n) sum_i of
             grad f*(x_i) grad f*(x_i)^T (arXiv 2306.04815); `None` where no true function is known.
+        pool: every example outside the test split, on which reference models are trained in place of an unknown true
+            function (`runners.references`); `None` unless a reference is asked for.
         function: the true function f*, from inputs [n d] to targets without noise [n c]; wherever there is an `agop`,
             which `tangentbench check` compares with its derivatives.
     """
@@ -62,10 +64,11 @@ class Dataset:
     test: Split | None
     task: Literal["regression", "classification"]
     agop: Float[np.ndarray, "d d"] | None = None
+    pool: Split | None = None
     function: Callable[[Float[np.ndarray, "n d"]], Float[np.ndarray, "n c"]] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("validation", "test"):
+        for name in ("validation", "test", "pool"):
             split = getattr(self, name)
             if split is not None and (split.x.shape[1], split.y.shape[1]) != (self.in_size, self.out_size):
                 raise ValueError(f"the {name} split has other columns than the training split")
@@ -84,7 +87,7 @@ class Dataset:
         """SHA-256 (hex) of every array: name, shape and values as little-endian float64, in a fixed order."""
         digest = hashlib.sha256(self.task.encode())
         arrays = {"agop": self.agop}
-        for name in ("train", "validation", "test"):
+        for name in ("train", "validation", "test", *(() if self.pool is None else ("pool",))):
             split = getattr(self, name)
             arrays |= {f"{name}.x": None if split is None else split.x, f"{name}.y": None if split is None else split.y}
         for name, array in arrays.items():

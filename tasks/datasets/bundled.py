@@ -9,8 +9,8 @@ inputs and targets are normalised with included, come from the training split al
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -51,9 +51,13 @@ def normalized(x: Matrix, train: Matrix, how: Normalize) -> Matrix:
 
 
 def _partition(
-    rng: Generator, what: str, unit: str, x: Matrix, train: int, validation: int, test: int, normalize: Normalize
+    rng: Generator, what: str, unit: str, x: Matrix, sizes: tuple[int, int, int], normalize: Normalize, pool: bool
 ) -> tuple[list[np.ndarray], list[Matrix | None]]:
-    """Row indices of train, validation and test, and their normalised inputs; the test rows do not depend on `rng`."""
+    """Row indices of train, validation and test (of these `sizes`) and of the pool, and their normalised inputs.
+
+    The test rows do not depend on `rng`. The pool is empty unless asked for.
+    """
+    train, validation, test = sizes
     asked = train + validation + test
     if train < 2 or validation < 0 or test < 0:
         raise ValueError(f"sizes must be train >= 2, validation >= 0, test >= 0; got {train}, {validation}, {test}")
@@ -61,16 +65,16 @@ def _partition(
         raise ValueError(f"{what} has {len(x)} {unit}; train+validation+test asks for {asked}")
     fixed = Generator(PCG64(TEST_ORDER)).permutation(len(x))
     rest = rng.permutation(fixed[test:])
-    rows = [rest[validation : validation + train], rest[:validation], fixed[:test]]
+    rows = [rest[validation : validation + train], rest[:validation], fixed[:test], rest if pool else rest[:0]]
     return rows, [normalized(x[index], x[rows[0]], normalize) if len(index) else None for index in rows]
 
 
 def _dataset(
     inputs: list[Matrix | None], targets: list[np.ndarray], task: Literal["regression", "classification"]
 ) -> Dataset:
-    train, validation, test = (None if x is None else Split(x, y) for x, y in zip(inputs, targets, strict=True))
+    train, validation, test, pool = (None if x is None else Split(x, y) for x, y in zip(inputs, targets, strict=True))
     assert train is not None
-    return Dataset(train, validation, test, task)
+    return Dataset(train, validation, test, task, pool=pool)
 
 
 def _standard_targets(y: np.ndarray, rows: list[np.ndarray]) -> list[np.ndarray]:
@@ -87,20 +91,23 @@ def digits(
     validation: int = 0,
     test: int = 0,
     normalize: Normalize = "sqrt_dim",
+    reference: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Handwritten digits, 8 x 8 pixels (UCI; `sklearn.datasets.load_digits`, 1797 images).
 
     `two_class` keeps the two digits `classes` and labels them 1 and -1; `regression` keeps all ten and predicts the
     digit's value, standardised. Pixels are centred; then `sqrt_dim` scales each image to norm sqrt(64) = 8, `unit` to
-    norm 1, and `standard` each pixel to variance 1. The test images are the same for every `rng`.
+    norm 1, and `standard` each pixel to variance 1. The test images are the same for every `rng`. With a `reference`
+    (the recipe of a reference model, which the runner trains) all other images of the classes are the `pool`.
 
     Raises:
         ValueError: more images than there are, or options outside the above.
         DatasetUnavailable: scikit-learn is not installed.
     """
     x, y = _load("digits")
+    sizes, pool = (train, validation, test), reference is not None
     if task == "regression":
-        rows, inputs = _partition(rng, "digits", "images", x, train, validation, test, normalize)
+        rows, inputs = _partition(rng, "digits", "images", x, sizes, normalize, pool)
         return _dataset(inputs, _standard_targets(y, rows), "regression")
     if task != "two_class":
         raise ValueError(f"task must be regression or two_class; got {task!r}")
@@ -109,7 +116,7 @@ def digits(
     keep = (y == classes[0]) | (y == classes[1])
     x, positive = x[keep], y[keep] == classes[0]
     name = f"digits {classes[0]} vs {classes[1]}"
-    rows, inputs = _partition(rng, name, "images", x, train, validation, test, normalize)
+    rows, inputs = _partition(rng, name, "images", x, sizes, normalize, pool)
     return _dataset(inputs, [signed_labels(positive[index]) for index in rows], "classification")
 
 
@@ -121,20 +128,23 @@ def diabetes(
     validation: int = 0,
     test: int = 0,
     normalize: Normalize = "standard",
+    reference: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Disease progression of 442 patients from 10 measurements (Efron et al. 2004; `sklearn.datasets.load_diabetes`).
 
     `regression` predicts the progression, standardised; `two_class` whether it is above the training median (1) or not
-    (-1). Inputs are normalised as those of `digits`. The test patients are the same for every `rng`.
+    (-1). Inputs are normalised as those of `digits`. The test patients are the same for every `rng`; all others are the
+    `pool` if there is a `reference`.
 
     Raises:
         ValueError: more patients than there are, or options outside the above.
         DatasetUnavailable: scikit-learn is not installed.
     """
     x, y = _load("diabetes", scaled=False)
+    sizes, pool = (train, validation, test), reference is not None
     if task not in ("regression", "two_class"):
         raise ValueError(f"task must be regression or two_class; got {task!r}")
-    rows, inputs = _partition(rng, "diabetes", "patients", x, train, validation, test, normalize)
+    rows, inputs = _partition(rng, "diabetes", "patients", x, sizes, normalize, pool)
     if task == "regression":
         return _dataset(inputs, _standard_targets(y, rows), "regression")
     median = np.median(y[rows[0]])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.random import PCG64, Generator
@@ -75,8 +76,14 @@ def _load(name: str) -> tuple[Images, Images]:
 
 
 def _dataset(
-    rng: Generator, name: str, classes: Sequence[int], train: int, validation: int, test: int, normalize: Normalize
+    rng: Generator,
+    name: str,
+    classes: Sequence[int],
+    sizes: tuple[int, int, int],
+    normalize: Normalize,
+    reference: Mapping[str, Any] | None,
 ) -> Dataset:
+    train, validation, test = sizes
     if len(classes) < 2 or len(set(classes)) < len(classes) or not all(0 <= label <= 9 for label in classes):
         raise ValueError(f"classes must be two or more different numbers from 0 to 9; got {list(classes)}")
     if train < 2 or validation < 0 or test < 0:
@@ -89,15 +96,18 @@ def _dataset(
     fixed = Generator(PCG64(TEST_ORDER)).permutation(judged)
     source, other = _load(name)
     parts = [
-        (source, order[validation : validation + train]), (source, order[:validation]), (other, fixed[:test])
-    ]  # fmt: skip
+        (source, order[validation : validation + train]),
+        (source, order[:validation]),
+        (other, fixed[:test]),
+        (source, order[:0] if reference is None else order),
+    ]
     pixels = [images.pixels[rows].astype(np.float64) for images, rows in parts]
     splits = [
         Split(normalized(x, pixels[0], normalize), _targets(images.labels[rows], classes)) if len(rows) else None
         for x, (images, rows) in zip(pixels, parts, strict=True)
     ]
     assert splits[0] is not None
-    return Dataset(splits[0], splits[1], splits[2], "classification")
+    return Dataset(splits[0], splits[1], splits[2], "classification", pool=splits[3])
 
 
 def _targets(labels: np.ndarray, classes: Sequence[int]) -> np.ndarray:
@@ -115,17 +125,20 @@ def mnist(
     validation: int = 0,
     test: int = 0,
     normalize: Normalize = "sqrt_dim",
+    reference: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Some classes of MNIST, handwritten digits of 28 x 28 pixels (LeCun, Cortes & Burges).
 
     Two classes are labelled 1 and -1, more are one-hot. Pixels are centred; then `sqrt_dim` scales each image to norm
     28, `unit` to norm 1, and `standard` each pixel to variance 1. The test images are the same for every `rng`.
+    With a `reference` (the recipe of a reference model, which the runner trains) all training images of the classes are
+    the `pool`.
 
     Raises:
         ValueError: more images than there are, or options outside the above.
         DatasetUnavailable: its files are neither there nor can be downloaded.
     """
-    return _dataset(rng, "mnist", classes, train, validation, test, normalize)
+    return _dataset(rng, "mnist", classes, (train, validation, test), normalize, reference)
 
 
 def fashion_mnist(
@@ -136,12 +149,13 @@ def fashion_mnist(
     validation: int = 0,
     test: int = 0,
     normalize: Normalize = "sqrt_dim",
+    reference: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Some classes of Fashion-MNIST, articles of 28 x 28 pixels (Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747).
 
     Everything else is as in `mnist`.
     """
-    return _dataset(rng, "fashion_mnist", classes, train, validation, test, normalize)
+    return _dataset(rng, "fashion_mnist", classes, (train, validation, test), normalize, reference)
 
 
 def cifar10(
@@ -152,12 +166,13 @@ def cifar10(
     validation: int = 0,
     test: int = 0,
     normalize: Normalize = "sqrt_dim",
+    reference: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Some classes of CIFAR-10, colour photographs of 32 x 32 pixels (Krizhevsky 2009); 0 is airplane, 2 is bird.
 
     Everything else is as in `mnist`; `sqrt_dim` scales to norm sqrt(3072).
     """
-    return _dataset(rng, "cifar10", classes, train, validation, test, normalize)
+    return _dataset(rng, "cifar10", classes, (train, validation, test), normalize, reference)
 
 
 def svhn(
@@ -168,9 +183,10 @@ def svhn(
     validation: int = 0,
     test: int = 0,
     normalize: Normalize = "sqrt_dim",
+    reference: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Some classes of SVHN, cropped house numbers of 32 x 32 pixels in colour (Netzer et al. 2011).
 
     Everything else is as in `mnist`; `sqrt_dim` scales to norm sqrt(3072).
     """
-    return _dataset(rng, "svhn", classes, train, validation, test, normalize)
+    return _dataset(rng, "svhn", classes, (train, validation, test), normalize, reference)

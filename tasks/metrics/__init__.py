@@ -25,6 +25,7 @@ from .series import catapults as catapults
 from .series import convex_from as convex_from
 from .series import decay_violation as decay_violation
 from .series import end_over_start as end_over_start
+from .series import final_rate_times_sharpness as final_rate_times_sharpness
 from .series import initial_loss as initial_loss
 from .series import largest_rise as largest_rise
 from .series import loss_spikes as loss_spikes
@@ -47,6 +48,8 @@ from .state import multilinear_error as multilinear_error
 from .state import output as output
 from .state import parameter_distance as parameter_distance
 from .state import quadratic_error as quadratic_error
+from .state import reference_agreement as reference_agreement
+from .state import reference_error as reference_error
 from .state import relative_parameter_distance as relative_parameter_distance
 from .state import sharpness as sharpness
 from .state import sharpness_from as sharpness_from

@@ -219,11 +219,24 @@ def rate_times_sharpness(series: Series) -> float | None:
     Below 1 every step is of gradient descent's safe size 1/beta (arXiv 2209.15106); above 2 it is unstable. `None` for
     a run without a step. Needs the curve `sharpness`.
     """
-    steps, values = series.curve("sharpness", "rate_times_sharpness")
+    products = _rates_times_sharpness(series, "rate_times_sharpness")
+    return finite(np.max(products)) if products.size else None
+
+
+def final_rate_times_sharpness(series: Series) -> float | None:
+    """eta lambda_max(grad^2 L) of the last weights, at the rate of the last step: at most 2 where gradient descent has
+    come to rest (arXiv 2205.11787, Theorems 2 and 3). `None` for a run without a step. Needs the curve `sharpness`.
+    """
+    products = _rates_times_sharpness(series, "final_rate_times_sharpness")
+    return finite(products[-1]) if products.size else None
+
+
+def _rates_times_sharpness(series: Series, metric: str) -> np.ndarray:
+    """eta_t lambda_max(grad^2 L) at each record, the last one at the rate of the last step; empty without a step."""
+    steps, values = series.curve("sharpness", metric)
     if len(series.learning_rate) == 0:
-        return None
-    rates = series.learning_rate[np.minimum(steps, len(series.learning_rate) - 1)]
-    return finite(np.max(rates * values))
+        return np.empty(0)
+    return series.learning_rate[np.minimum(steps, len(series.learning_rate) - 1)] * values
 
 
 def recursion_error(series: Series, *, of: Literal["output", "kernel"] = "output") -> float | None:

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ... import models
 from ...models import kernels
-from ...models.kernels import Estimate
+from ...models.kernels import Difference, Estimate
 from ..losses import Loss
 
 Scalar = Float[Array, ""]
@@ -31,13 +31,15 @@ class Context(eqx.Module):
 
     Attributes:
         x_train, y_train, …: the splits; `None` for those the data set does not have.
-        agop: AGOP of the true function on the training inputs, if it is known.
+        agop: AGOP of the true function on the training inputs, or of the reference model in its place, if there is one.
         origin: the trained model at w0 (an expansion, where the task trains one).
         network: the network at w0; `origin` itself unless that is an expansion of it.
         kernel0: K at w0, for the metrics that declare `needs: kernel0`.
         key: key of the run's `metric` stream.
         loss: the task's loss (static).
         classification: whether targets are labels (static).
+        agop_again: AGOP of a second reference model.
+        reference_outputs: those of the reference model on the test inputs.
     """
 
     x_train: Inputs
@@ -53,6 +55,8 @@ class Context(eqx.Module):
     key: PRNGKeyArray
     loss: Loss = eqx.field(static=True)
     classification: bool = eqx.field(static=True)
+    agop_again: Float[Array, "d d"] | None = None
+    reference_outputs: Targets | None = None
 
 
 def _split(ctx: Context, split: Literal["train", "validation", "test"], asker: str) -> tuple[Inputs, Targets]:
@@ -86,7 +90,10 @@ def _error(ctx: Context, model: Any, split: Literal["train", "validation", "test
     if not ctx.classification:
         raise ValueError(f"{split}_error needs a classification data set: use {split}_loss")
     x, y = _split(ctx, split, f"{split}_error")
-    predictions = models.predict(model, x)
+    return _share_wrong(models.predict(model, x), y)
+
+
+def _share_wrong(predictions: Targets, y: Targets) -> Scalar:
     if y.shape[1] == 1:
         correct = predictions[:, 0] * y[:, 0] > 0  # an output of 0 or NaN names no class
     else:
@@ -294,16 +301,36 @@ def _worst(
     )
 
 
-def agop_alignment(ctx: Context, model: Any, *, roll: int = 0) -> Scalar:
+def agop_alignment(ctx: Context, model: Any, *, roll: int = 0) -> Difference:
     """tr(G^T G*)/(|G|_F |G*|_F) in [0, 1], with G the model's and G* the true function's AGOP on the training inputs.
 
-    G = (1/n) sum_i J_i J_i^T with J_i = df/dx at x_i, [d c] (arXiv 2306.04815). With `roll`, G*_jk stands at
-    (j + roll, k + roll), modulo d: the AGOP of the same function of other coordinates. ValueError for data without a
-    G*.
+    G = (1/n) sum_i J_i J_i^T with J_i = df/dx at x_i, [d c] (arXiv 2306.04815). Where the true function is not known,
+    G* is that of a reference model; the residual is then what two of them lack in alignment (`reference_agreement`), at
+    a scale of 1, and 0 otherwise. With `roll`, G*_jk stands at (j + roll, k + roll), modulo d: the AGOP of the same
+    function of other coordinates. ValueError for data without a G*.
     """
     if ctx.agop is None:
         raise ValueError("agop_alignment needs a data set whose true function is known, such as monomial")
-    return kernels.alignment(kernels.agop(model, ctx.x_train), jnp.roll(ctx.agop, (roll, roll), axis=(0, 1)))
+    value = kernels.alignment(kernels.agop(model, ctx.x_train), jnp.roll(ctx.agop, (roll, roll), axis=(0, 1)))
+    agreement = jnp.ones_like(value) if ctx.agop_again is None else kernels.alignment(ctx.agop, ctx.agop_again)
+    return Difference(value, jnp.maximum(1 - agreement, 0.0), jnp.ones_like(value))
+
+
+def reference_agreement(ctx: Context, model: Any) -> Scalar:
+    """Alignment in [0, 1] between the G* of two reference models from different seeds (see `agop_alignment`).
+
+    ValueError without a reference model.
+    """
+    if ctx.agop is None or ctx.agop_again is None:
+        raise ValueError("reference_agreement needs a reference model: set dataset.reference")
+    return kernels.alignment(ctx.agop, ctx.agop_again)
+
+
+def reference_error(ctx: Context, model: Any) -> Scalar:
+    """`test_error` of the reference model; ValueError without one, and without labels."""
+    if ctx.reference_outputs is None or ctx.y_test is None or not ctx.classification:
+        raise ValueError("reference_error needs a reference model and class labels: set dataset.reference and test")
+    return _share_wrong(ctx.reference_outputs, ctx.y_test)
 
 
 def feature_alignment(ctx: Context, model: Any, *, layer: int = 1) -> Scalar:

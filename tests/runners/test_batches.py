@@ -34,6 +34,7 @@ SHARED = {
 }
 APART = {
     "unit of the rate": {"method": gd(learning_rate={"value": 0.5})},
+    "second unit of the rate": {"method": gd(learning_rate={"critical": 0.5, "second_critical": 0.0})},
     "schedule": {"method": gd(schedule={"name": "cosine"})},
     "method": {"method": part("method", "momentum", learning_rate={"critical": 0.5})},
     "batch size": {"method": part("method", "sgd", learning_rate={"critical": 0.5}, batch_size=2)},
@@ -58,6 +59,12 @@ def test_cells_that_do_not(changes):
     other = BASE.model_copy(update=changes)
     assert batches.signature(other) != batches.signature(BASE)
     assert batches.program_key(other) != batches.program_key(BASE)
+
+
+def test_rates_of_two_units_share_a_program():
+    rates = [{"critical": 0.9, "second_critical": 0.0}, {"critical": 1.0, "second_critical": 0.5}]
+    first, second = (BASE.model_copy(update={"method": gd(learning_rate=rate)}) for rate in rates)
+    assert batches.signature(first) == batches.signature(second)
 
 
 def test_options_that_only_scale_numbers_share_a_program():

@@ -1,6 +1,7 @@
 """Which charts a task gets and the numbers in them, against the store they come from."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -137,6 +138,27 @@ def test_shares_of_a_rate_add_up_and_no_bracket_is_invented(made):
     blocks = [block for block in phase.rows[0].blocks if block.x == 0.9]
     assert [(b.outcome, b.seeds, b.bottom, b.top) for b in blocks] == [("monotone", 3, 0, 0.5), ("dead", 3, 0.5, 1.0)]
     assert phase.rows[0].edges == ()
+
+
+def test_no_critical_line_where_a_rate_is_a_sum_of_two(made):
+    """What is swept is then its first part, and 1 is no critical rate of anything."""
+    from tangentbench.runners.chart_curves import _critical
+    from tangentbench.runners.chart_phase import phases
+
+    _, cells, runs = made["show/rates"]
+
+    def with_second(cell, amount):
+        rate = cell.method["learning_rate"] | {"second_critical": amount}
+        return cell.model_copy(update={"method": cell.method | {"learning_rate": rate}})
+
+    for amount, line, height in ((0.0, 1.0, 1 / 0.5), (0.5, None, None)):
+        summed = {with_second(cell, amount).digest: cell for cell in cells}
+        moved = [with_second(cell, amount) for cell in cells]
+        (phase,) = phases(moved, lambda cell, seed, of=summed: runs(of[cell.digest], seed), about_outcomes=True)
+        assert phase.critical == line and ("Dashed" in phase.caption) == (line is not None)
+        assert _critical(SimpleNamespace(cell=moved[0])) == height
+    words = {"method.learning_rate.critical": 0.5, "method.learning_rate.second_critical": 0.5}
+    assert coordinate_words(words) == "0.5 critical, 0.5 second critical"
 
 
 def test_boundaries_have_their_interval(made):

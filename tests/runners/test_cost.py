@@ -1,6 +1,7 @@
 """Costs are estimated from options alone: their counts against real models, data and programs, and what is said."""
 
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import jax
 import pytest
 
 from tangentbench.models import partition
-from tangentbench.runners import abstract, batches, build, cost
+from tangentbench.runners import abstract, batches, build, cost, references
 from tangentbench.runners.cli import main
 from tangentbench.runners.validation import validate
 from tangentbench.tasks import load, registry
@@ -157,6 +158,17 @@ record: {{every: {every}}}
 seeds: {seeds}
 metrics: [{{name: tangent_kernel_norm, at: schedule}}]
 """
+WITH_REFERENCE = """title: "t"
+version: 1
+stream: 1
+dataset: {{name: digits, {data}}}
+model: {{name: wide, depth: 1, width: 8, activation: relu}}
+loss: mse
+method: {{name: gd, learning_rate: 0.1}}
+sweep: {{method.learning_rate: {rates}}}
+stop: {{steps: 10}}
+metrics: [agop_alignment]
+"""
 USUAL = {
     "train": 64, "width": 256, "steps": 1000, "every": 100, "seeds": 8, "depths": "[2]", "expansion": "null",
 }  # fmt: skip
@@ -272,3 +284,34 @@ def test_estimating_imports_neither_jax_nor_numpy():
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "3 []\n"
+
+
+@pytest.mark.parametrize("name", ["digits", "diabetes"])
+def test_a_reference_costs_what_its_examples_do(name):
+    given = {"task": "two_class", "train": 6, "validation": 4, "test": 20}
+    cell = tiny_cell(dataset=part("dataset", name, **given, reference={"steps": 1, "width": 32, "members": 3}))
+    pool = build.dataset(cell, 0).pool
+    assert pool is not None
+    schema = registry.find("dataset", name).schema()
+    options = {key: value for key, value in cell.dataset.items() if key != "name"}
+    assert schema(**options).pool_size == len(pool.x)
+    key = jax.random.PRNGKey(0)
+    fit = functools.partial(references.fit, recipe=cell.dataset["reference"])
+    traced, _ = abstract._traced(lambda key, x, y: fit(key, x, y).networks.chain.layers[0].weight, key, pool.x, pool.y)
+    # the first layer passes nothing back, which the estimate leaves aside
+    assert 1.0 < cost.reference(cell).steps / (cost.REFERENCES * traced.flops) < 1.7
+    assert cost.reference(tiny_cell(dataset=part("dataset", name, **given))) == cost.Work()
+
+
+def test_references_are_trained_once_for_every_seed(tmp_path):
+    path = tmp_path / "digits.yaml"
+
+    def seconds(members: int, rates: str = "[0.1, 0.2]") -> float:
+        data = f"task: two_class, train: 6, test: 20, reference: {{members: {members}}}"
+        path.write_text(WITH_REFERENCE.format(data=data, rates=rates))
+        return cost.estimate(load.load_task(str(path)))
+
+    few, more, most = map(seconds, (1, 11, 21))
+    assert more - few == pytest.approx(most - more, rel=1e-6) and more > few
+    # not once for every rate
+    assert seconds(11, "[0.1, 0.2, 0.3]") - seconds(1, "[0.1, 0.2, 0.3]") == pytest.approx(more - few, rel=1e-6)

@@ -444,6 +444,68 @@ def test_the_critical_rate_is_the_dense_hessians(data, expansion, compiled):
     assert abs(top * two.critical(two.start) / 2 - 1) > 1e-3  # the kernel's eigenvalue would be noticed
 
 
+BOTH = {"critical": 0.5, "second_critical": 0.7}
+
+
+@pytest.mark.parametrize("expansion", [None, "quadratic"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_rate_of_two_units_is_the_dense_hessians(seed, expansion, compiled):
+    model = part("model", "wide", expansion=expansion, **MODEL)
+    cell = tiny_cell(model=model, method=method("gd", BOTH))
+    with jax.enable_x64(True):
+        _, began = Trainer(cell, seed, compiled).begin(cell, seed)
+    two = Two(cell, seed)
+    third, second, first = np.linalg.eigvalsh(two.hessian(two.start))[-3:]
+    scale, (*_, next_, top) = 2 / len(two.x), np.linalg.eigvalsh(two.kernel(two.start))
+    rate = train._rate(cell, began)
+    assert rate == pytest.approx(0.5 * 2 / first + 0.7 * 2 / second, rel=CRITICAL)
+    for a, b in ((first, first), (second, second), (second, first), (first, third), (scale * top, scale * next_)):
+        assert rate != pytest.approx(0.5 * 2 / a + 0.7 * 2 / b, rel=1e-3)
+    assert rate != pytest.approx(1.2 * 2 * 2 / (first + second), rel=1e-3)  # the rates are added, not the eigenvalues
+
+
+def test_a_rate_of_two_units_trains_and_is_certified(compiled):
+    rates = [BOTH, {"critical": 1.3, "second_critical": 0}]
+    seeds, cells = (0, 1), [tiny_cell(method=method("gd", rate)) for rate in rates]
+    found = outcomes(cells, seeds, compiled=compiled)  # one batch: both rates, both seeds
+    for (rate, seed), one in zip([(rate, seed) for rate in rates for seed in seeds], found, strict=True):
+        two = Two(cells[0], seed)
+        second, first = np.linalg.eigvalsh(two.hessian(two.start))[-2:]
+        absolute = rate["critical"] * 2 / first + rate["second_critical"] * 2 / second
+        account = reference(two, gd(absolute), STEPS)
+        np.testing.assert_allclose(one.arrays["loss"], account.loss, rtol=CRITICAL)
+        assert 0 <= one.certificates["learning_rate.critical.residual"] < 1e-4
+    (single,) = outcomes(tiny_cell(method=method("gd", {"critical": 1.3})), compiled=compiled)
+    assert same(single, found[2], CRITICAL)
+
+
+def began_with(tops, residuals):
+    return {"hessian_top": (np.array(tops), np.array(residuals))}
+
+
+def test_the_worse_of_two_certificates_counts(monkeypatch):
+    monkeypatch.setattr(
+        build.kernels, "top_of", lambda *_: kernels.Eigenpairs(*map(np.array, ([4.0, 2.0], [], [0.4, 0.1])))
+    )
+    (found,) = outcomes(tiny_cell(method=method("gd", BOTH)))
+    assert found.certificates["learning_rate.critical.residual"] == pytest.approx(0.1)  # of [0.1, 0.05]
+
+
+@pytest.mark.parametrize(
+    ("rate", "tops", "expected"),
+    [
+        ({"critical": 0.5}, [0.0], "no positive eigenvalue (0), hence no critical rate"),
+        (BOTH, [-1.0, -2.0], "no positive eigenvalue (-1), hence no critical rate"),
+        (BOTH, [1.0, -2.0], "no second positive eigenvalue (-2), hence no second critical rate"),
+        (BOTH, [1.0, float("nan")], "no second positive eigenvalue (nan), hence no second critical rate"),
+    ],
+)
+def test_a_rate_needs_the_eigenvalues_that_it_is_given_in(rate, tops, expected):
+    cell = tiny_cell(method=method("gd", rate))
+    assert train._problem(cell, began_with(tops, tops)) == f"the loss Hessian at initialisation has {expected}"
+    assert train._problem(cell, began_with([2.0, 1.0][: len(tops)], tops)) == ""
+
+
 def test_the_hessian_by_hand_is_the_gradients_derivative():
     two, h = Two(tiny_cell(dataset=THREE), 0), 1e-6
     w = two.start
@@ -594,6 +656,19 @@ def test_a_linear_models_boundary_is_the_critical_rate(compiled):
         (nothing,) = outcomes(bisected(bisect(low, high), model=model), compiled=compiled)
         assert nothing.scalars["boundary"] is None
         assert "boundary.half_width" not in nothing.certificates
+
+
+def test_a_search_keeps_the_second_part_of_the_rate(compiled):
+    # with a tenth of 2/lambda_2 added, what is missing to the boundary of one direction is found along the other unit
+    cell = bisected(bisect(0.1, 2.0), model=LINEAR, dataset=tiny_cell().dataset, stop=stop(4000, relative_loss=0.9))
+    both = cell.model_copy(update={"method": method("gd", {"critical": 0.1, "second_critical": 0.1})})
+    for seed in (0, 1):
+        (alone,), (added,) = (outcomes(each, (seed,), compiled=compiled) for each in (cell, both))
+        two = Two(cell, seed)
+        second, first = np.linalg.eigvalsh(two.hessian(two.start))[-2:]
+        assert 0.1 * first / second > 0.05
+        missing = alone.scalars["boundary"] - added.scalars["boundary"]
+        assert missing == pytest.approx(0.1 * first / second, abs=0.008)
 
 
 def test_an_expansions_boundary_is_in_units_of_its_network(compiled):

@@ -217,6 +217,7 @@ def of_decay() -> dict[str, Case]:
         return worst(found)
 
     products = [rates[min(t, 11)] * sharpness[t] for t in range(13)]
+    settled = run(loss, rate=rates, curves={"sharpness": np.append(sharpness[:12], 1.2)})
     return {
         "decay_violation": Case(ask("decay_violation", planted), excess(), {
             "the constant at the start": excess(mu=constants[0]),
@@ -240,6 +241,13 @@ def of_decay() -> dict[str, Case]:
             "rates one step late": max(rates[max(min(t, 11) - 1, 0)] * sharpness[t] for t in range(13)),
             "half of it": max(products) / 2,
             "without the end": max(products[:-1]),
+        }),
+        "final_rate_times_sharpness": Case(ask("final_rate_times_sharpness", settled), rates[11] * 1.2, {
+            "the largest": max(products[:-1]),
+            "the first": products[0],
+            "the rate at the start": rates[0] * 1.2,
+            "the record before": products[11],
+            "half of it": rates[11] * 1.2 / 2,
         }),
     }  # fmt: skip
 

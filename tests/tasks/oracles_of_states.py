@@ -86,6 +86,13 @@ def cosine(left: np.ndarray, right: np.ndarray) -> float:
     return float(np.sum(left * right) / np.sqrt(np.sum(left**2) * np.sum(right**2)))
 
 
+def wrong(f: np.ndarray, y: np.ndarray) -> float:
+    """Share of wrong classes, one example after the other."""
+    pairs = zip(f, y, strict=True)
+    right = [(row[0] > 0) == (to[0] > 0) if len(row) == 1 else row.argmax() == to.argmax() for row, to in pairs]
+    return 1 - sum(right) / len(right)
+
+
 class Situation:
     """A network that has moved from its start, and its data, for JAX and for numpy."""
 
@@ -97,6 +104,10 @@ class Situation:
         classes = {name: rng.integers(max(c, 2), size=n) for name, n in SIZES.items()}
         self.y = {name: np.eye(c)[k] if c > 1 else 2.0 * k[:, None] - 1 for name, k in classes.items()}
         self.agop = np.diag(np.arange(1.0, DIM + 1))
+        other = np.random.default_rng(3)
+        slopes = other.standard_normal((2, DIM))
+        self.agop_again = self.agop + slopes.T @ slopes
+        self.reference = other.standard_normal(self.y["test"].shape)
         origin = models.Wide(DIM, c, key=jax.random.key(0), depth=1, width=WIDTH, activation="tanh", bias=True)
         leaves = [leaf for layer in origin.chain.layers for leaf in (layer.weight, layer.bias)]
         self.w0 = np.concatenate([np.asarray(leaf).ravel() for leaf in leaves])
@@ -109,14 +120,12 @@ class Situation:
         self.model = eqx.tree_at(arrays, origin, list(map(jnp.asarray, split(self.w))))
         self.here, self.start = (Point(w, self.x["train"], self.y["train"]) for w in (self.w, self.w0))
         self.test = Point(self.w, self.x["test"], self.y["test"])
-        self.context = context(origin, self.x, self.y, agop=self.agop, kernel0=self.start.kernel)
+        of_data = {"agop": self.agop, "agop_again": self.agop_again, "reference_outputs": self.reference}
+        self.context = context(origin, self.x, self.y, **of_data, kernel0=self.start.kernel)
 
     def error(self, name: str, w: np.ndarray | None = None) -> float:
         """Share of wrong classes, one example after the other."""
-        f = outputs_at(self.w if w is None else w, self.x[name])
-        pairs = zip(f, self.y[name], strict=True)
-        right = [(row[0] > 0) == (y[0] > 0) if self.c == 1 else row.argmax() == y.argmax() for row, y in pairs]
-        return 1 - sum(right) / len(right)
+        return wrong(outputs_at(self.w if w is None else w, self.x[name]), self.y[name])
 
 
 def context(model: Any, x: dict[str, Any], y: dict[str, Any], **rest: Any) -> Context:
@@ -148,6 +157,8 @@ ASKED: dict[str, dict[str, Any]] = {
     "restricted_curvature": {"kappa": KAPPA, "radius": RADIUS, "directions": 2, "steps": STEPS},
     "orthogonal_curvature": {"kappa": KAPPA, "radius": RADIUS, "steps": STEPS},
     "agop_alignment": {"roll": 1},
+    "reference_agreement": {},
+    "reference_error": {},
     "feature_alignment": {"layer": 1},
     "top_loss": {"top": 2, "steps": STEPS},
     "bulk_loss": {"top": 2, "steps": STEPS},
@@ -395,6 +406,18 @@ def of_features_and_distances(at: Situation, found: dict[str, float]) -> dict[st
             "of the diagonals": cosine(np.diag(average), np.diag(shifted)),
             "on the test set": cosine(np.einsum("ncd,nce->de", *[at.test.inputs] * 2), shifted),
             "at the start": cosine(np.einsum("ncd,nce->de", *[start.inputs] * 2), shifted),
+        }),
+        "reference_agreement": Case(found["reference_agreement"], cosine(at.agop, at.agop_again), {
+            "by traces": np.trace(at.agop @ at.agop_again) / (np.trace(at.agop) * np.trace(at.agop_again)),
+            "of the diagonals": cosine(np.diag(at.agop), np.diag(at.agop_again)),
+            "with the model": cosine(average, at.agop),
+            "squared": cosine(at.agop, at.agop_again) ** 2,
+        }),
+        "reference_error": Case(found["reference_error"], wrong(at.reference, at.y["test"]), {
+            "the share that is right": 1 - wrong(at.reference, at.y["test"]),
+            "of the model": at.error("test"),
+            "of the targets' negative": wrong(-at.reference, at.y["test"]),
+            "a number of examples": wrong(at.reference, at.y["test"]) * SIZES["test"],
         }),
         "feature_alignment": Case(found["feature_alignment"], cosine(average, weights.T @ weights), {
             "of W W^T": cosine(average, weights @ weights.T),

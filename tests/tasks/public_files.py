@@ -1,6 +1,7 @@
 """Tiny files in the formats of public image sets, and a server that offers them."""
 
 import contextlib
+import functools
 import gzip
 import hashlib
 import io
@@ -53,6 +54,7 @@ def matlab(**arrays: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
+@functools.cache  # a MATLAB file tells the second in which it was written
 def contents(name: str) -> dict[str, bytes]:
     """Every file of a data set, with a few images in it."""
     (x, y), (x_test, y_test) = images(name, "train"), images(name, "test")

@@ -265,6 +265,18 @@ CASES = {
         "adam has no critical learning rate", "write `learning_rate: 0.1`",
     ),
     "two rates": (TASK, "{critical: 0.5}", "{critical: 0.5, value: §1}", "critical or as value, not both", "remove one"),
+    "second rate and a value": (
+        TASK, "{critical: 0.5}", "{second_critical: 0.5, value: §1}", "critical or as value, not both", "remove one",
+    ),
+    "second rate alone": (
+        TASK, "{critical: 0.5}", "§{second_critical: 0.5}", "missing key 'critical'", "The multiple of `2/lambda_1`",
+    ),
+    "negative second rate": (
+        TASK, "{critical: 0.5}", "{critical: 0.5, second_critical: §-1}", "'second_critical' must be >= 0, got -1", "",
+    ),
+    "misspelt second rate": (
+        TASK, "{critical: 0.5}", "{critical: 0.5, §second: 0.5}", "unknown key 'second'", "second_critical",
+    ),
     "rate in words": (TASK, "{critical: 0.5}", "§0.5 critical", "expected a number", "write {critical: 0.5}"),
     "misspelt rate": (TASK, "{critical: 0.5}", "{§critcal: 0.5}", "unknown key 'critcal'", "did you mean 'critical'?"),
     "batch larger than the data": (

@@ -119,6 +119,23 @@ def test_a_swept_learning_rate_replaces_the_unit(task):
     assert [c.method["learning_rate"] for c in cells(made)] == [{"value": 0.5}, {"critical": 0.5}, {"value": 2.0}]
 
 
+def test_the_two_critical_units_of_a_rate_stand_together(task):
+    both = {"critical": 1.0, "second_critical": 0.5}
+    labelled = "{label: first, critical: 0.9}, {label: both, critical: 1, second_critical: 0.5}"
+    made = task(f"sweep: {{method.learning_rate: [{labelled}]}}")
+    assert [cell.method["learning_rate"] for cell in cells(made)] == [{"critical": 0.9}, both]
+    for order in ("critical", "second_critical"), ("second_critical", "critical"):
+        values = [[0.9, 1], [0, 0.5]] if order[0] == "critical" else [[0, 0.5], [0.9, 1]]
+        axes = ", ".join(f"method.learning_rate.{unit}: {found}" for unit, found in zip(order, values, strict=True))
+        made = task(f"sweep: {{zip: {{{axes}}}}}")
+        assert [c.method["learning_rate"] for c in cells(made)] == [{"critical": 0.9, "second_critical": 0.0}, both]
+    head = HEAD.replace("learning_rate: 0.1", "learning_rate: {critical: 2, second_critical: 0.5}")
+    made = task("sweep: {method.learning_rate.critical: [1, 2]}", head=head)
+    assert [cell.method["learning_rate"]["second_critical"] for cell in cells(made)] == [0.5, 0.5]
+    made = task("sweep: {method.learning_rate.value: [1, 2]}", head=head)
+    assert [cell.method["learning_rate"] for cell in cells(made)] == [{"value": 1.0}, {"value": 2.0}]
+
+
 def test_a_search_starts_at_its_lower_end(task):
     made = task("""\
         bisect: {along: method.learning_rate.critical, tolerance: 0.1, leaves: [monotone]}

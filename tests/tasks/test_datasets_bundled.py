@@ -52,19 +52,28 @@ def test_a_smaller_training_set_is_part_of_the_larger_and_the_test_set_stays(nam
     assert np.corrcoef(small.test.x.ravel(), large.test.x.ravel())[0, 1] > 0.9
 
 
-def old_partition(rng, what, unit, x, train, validation, test, normalize):
+def old_partition(rng, what, unit, x, sizes, normalize, pool):
     """Wrong on purpose: every seed draws its own test set."""
+    train, validation, test = sizes
     order = rng.permutation(len(x))
-    return [order[test + validation : test + validation + train], order[test : test + validation], order[:test]], []
+    parts = [order[test + validation : test + validation + train], order[test : test + validation], order[:test]]
+    return [*parts, order[test:]], []
+
+
+def leaking_partition(rng, *rest):
+    """Wrong on purpose: a reference model would learn from the test set, too."""
+    parts, inputs = bundled._partition(rng, *rest)
+    return [*parts[:3], np.arange(len(rest[2]))], inputs
 
 
 def check_one_test_set(partition, x):
     tests, others = [], set()
     for seed in (*range(17), 1_000_000, 1_000_001, 1_000_002):
         rng = np.random.Generator(np.random.PCG64(seed))
-        (train, validation, test), _ = partition(rng, "data", "rows", x, 100, 40, 60, "standard")
+        (train, validation, test, pool), _ = partition(rng, "data", "rows", x, (100, 40, 60), "standard", True)
         assert (len(set(train)), len(set(validation)), len(set(test))) == (100, 40, 60)
         assert set(train).isdisjoint(validation)
+        assert sorted(pool) == sorted(set(range(len(x))) - set(test))
         tests.append(list(test))
         others |= {*train, *validation}
     assert all(test == tests[0] for test in tests)
@@ -75,8 +84,23 @@ def check_one_test_set(partition, x):
 def test_no_seed_trains_or_tunes_on_the_one_test_set(name):
     x, _ = raw(name)
     check_one_test_set(bundled._partition, x)
-    with pytest.raises(AssertionError):
-        check_one_test_set(old_partition, x)
+    for wrong in (old_partition, leaking_partition):
+        with pytest.raises(AssertionError):
+            check_one_test_set(wrong, x)
+
+
+@cases
+def test_the_pool_of_a_reference_is_all_but_the_test_set(name, options):
+    assert make(name, **options).pool is None
+    plain, data = make(name, **options), make(name, reference={}, **options)
+    assert data.pool is not None and data.test is not None and data.validation is not None
+    np.testing.assert_array_equal(data.train.x, plain.train.x)
+    assert data.content_hash() != plain.content_hash()
+    rows = {row.tobytes() for row in np.round(data.pool.x, 9)}
+    assert all(row.tobytes() in rows for split in (data.train, data.validation) for row in np.round(split.x, 9))
+    # normalised as the training inputs are: a line of the pool that is in the training split is that line, target too
+    place = {row.tobytes(): y for row, y in zip(data.pool.x, data.pool.y, strict=True)}
+    assert all(place[row.tobytes()] == y for row, y in zip(data.train.x, data.train.y, strict=True))
 
 
 @cases

@@ -99,7 +99,11 @@ def test_rate_times_sharpness():
     assert series.rate_times_sharpness(planted) == 1.5
     rates = np.where(np.arange(25) < 20, 0.1, 0.5)
     assert series.rate_times_sharpness(dataclasses.replace(planted, learning_rate=rates)) == 1.25  # at the last step's
-    assert series.rate_times_sharpness(run([1.0], sharpness=[4.0])) is None
+    assert series.final_rate_times_sharpness(dataclasses.replace(planted, learning_rate=rates)) == 1.25
+    assert series.final_rate_times_sharpness(dataclasses.replace(planted, learning_rate=rates[::-1])) == 0.25
+    for metric in (series.rate_times_sharpness, series.final_rate_times_sharpness):
+        assert metric(run([1.0], sharpness=[4.0])) is None
+        assert metric(run(np.ones(2), sharpness=[np.nan, np.nan])) is None
     assert series.rate_times_sharpness(run(np.ones(2), sharpness=[np.nan, 1.0])) is None
 
 
@@ -109,6 +113,7 @@ def test_rate_times_sharpness():
         ("convex_from", "convexity_constant"),
         ("decay_violation", "pl_constant"),
         ("rate_times_sharpness", "sharpness"),
+        ("final_rate_times_sharpness", "sharpness"),
     ],
 )
 def test_the_curve_needed_is_named(name, curve):

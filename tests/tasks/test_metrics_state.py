@@ -1,5 +1,6 @@
 """Metrics of a state against dense matrices, loops and closed forms, in float64."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -69,6 +70,8 @@ def context(c: int, origin=None, loss: str = "mse", test: bool = True, **changes
         "x_test": x[2] if test else None,
         "y_test": y[2] if test else None,
         "agop": jnp.asarray(np.diag(np.arange(1.0, DIM + 1))),
+        "agop_again": jnp.eye(DIM),
+        "reference_outputs": y[2] + 1.5,
         "origin": origin,
         "network": origin,
         "kernel0": None,
@@ -104,6 +107,7 @@ def dense_sharpness(model, ctx: Context) -> float:
 
 
 CHEAP = ["train_loss", "train_error", "validation_loss", "validation_error", "test_loss", "test_error", "output"]
+CHEAP += ["reference_agreement", "reference_error"]
 CHEAP += ["kernel_change", "agop_alignment", "feature_alignment", "parameter_distance", "relative_parameter_distance"]
 ITERATED = {
     "tangent_kernel_norm": {},
@@ -377,7 +381,12 @@ def test_agop_alignment(c):
     average = np.mean([jacobian @ jacobian.T for jacobian in jacobians], axis=0)
     truth = np.diag(np.arange(1.0, DIM + 1))
     expected = np.sum(average * truth) / np.sqrt(np.sum(average**2) * np.sum(truth**2))
-    assert float(values["agop_alignment"]) == pytest.approx(expected, rel=1e-7)
+    assert float(values["agop_alignment"].value) == pytest.approx(expected, rel=1e-7)
+    agreement = np.trace(truth) / np.sqrt(np.sum(truth**2) * DIM)  # with a second reference of the unit matrix
+    assert float(values["agop_alignment"].residual) == pytest.approx(1 - agreement, rel=1e-9) and agreement < 0.95
+    assert float(values["reference_agreement"]) == pytest.approx(agreement, rel=1e-9)
+    known = state.agop_alignment(dataclasses.replace(ctx, agop_again=None), model)
+    assert (float(known.residual), float(known.scale)) == (0, 1)
     assert abs(np.trace(average @ truth) / (np.trace(average) * np.trace(truth)) / expected - 1) > 1e-3  # not by traces
 
 
@@ -444,6 +453,8 @@ def test_single_precision_stays_single():
         ("train_error", {"classification": False}, "train_error needs a classification data set: use train_loss"),
         ("kernel_change", {"kernel0": None}, "needs the kernel at initialisation"),
         ("agop_alignment", {"agop": None}, "true function is known"),
+        ("reference_agreement", {"agop_again": None}, "needs a reference model: set dataset.reference"),
+        ("reference_error", {"reference_outputs": None}, "needs a reference model and class labels"),
     ],
 )
 def test_what_is_missing_is_said(name, changes, message):

@@ -16,6 +16,7 @@ PINNED = {
     "order": 6665374064593849198,
     "probe": 12579893878277004886,
     "metric": 1439671600693080436,
+    "reference": 54502379482357129,
 }
 
 
@@ -26,7 +27,7 @@ def test_pinned(purpose):
 
 
 def test_every_purpose_is_pinned():
-    assert set(PINNED) == set(PURPOSES) == {"data", "init", "order", "probe", "metric"}
+    assert set(PINNED) == set(PURPOSES) == {"data", "init", "order", "probe", "metric", "reference"}
 
 
 def collisions(seed_of) -> int:
