@@ -12,7 +12,7 @@ from ..tasks import registry
 from ..tasks.spec import Cell
 from ..tasks.sweep import is_number
 from .chart_data import Arrays, definition, groups_without, longest_axis, metric_axis, metric_names
-from .charts import Axis, Chart, Point, Series, coordinate_words, places, readable, spans
+from .charts import Axis, Chart, Point, Series, coordinate_words, places, readable, sentence, spans
 from .records import Lookup, Run
 
 CURVATURE = {"sharpness": 1, "tangent_kernel_norm": 1, "kernel_critical_rate": -1}
@@ -142,7 +142,7 @@ def _chart(found: Sequence[Curve], setting: str, along: str | None) -> Iterator[
 
 
 def _title(quantity: str, setting: str, parts: bool) -> str:
-    title = quantity if quantity.startswith("λ") else quantity.capitalize()
+    title = quantity if quantity.startswith("λ") else sentence(quantity)
     return title + (" and its parts" if parts else "") + (f": {setting}" if setting else "")
 
 

@@ -11,7 +11,7 @@ from ..tasks.entry import MetricEntry
 from ..tasks.spec import Cell
 from ..tasks.sweep import is_number
 from . import records, statistics
-from .charts import Axis, Centre, readable
+from .charts import Axis, Centre, readable, sentence
 from .claim_data import Data
 from .records import Lookup, Run
 
@@ -47,7 +47,7 @@ def metric_axis(cells: Iterable[Cell], label: str, log: bool) -> Axis:
 def definition(cells: Iterable[Cell], label: str) -> str:
     """`kernel change: max over records …`; empty for a metric without one."""
     entry = metric_entry(cells, label)
-    return f"{readable(label).capitalize()}: {entry.definition}." if entry is not None and entry.definition else ""
+    return f"{sentence(readable(label))}: {entry.definition}." if entry is not None and entry.definition else ""
 
 
 def centre(x: float, sample: Sequence[float], log: bool = False) -> Centre:

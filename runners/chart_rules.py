@@ -27,6 +27,7 @@ from .charts import (
     coordinate_words,
     places,
     readable,
+    sentence,
     spans,
 )
 from .claim_data import Data
@@ -102,7 +103,7 @@ def _scaling(cells: Sequence[Cell], runs: Lookup, asked: Sequence[Asked]) -> Ite
             yield Chart(
                 kind="scaling",
                 name=f"scaling {metric} {axis_words(along)}",
-                title=f"{readable(metric).capitalize()} against {axis_words(along).partition(' / ')[0]}",
+                title=f"{sentence(readable(metric))} against {axis_words(along).partition(' / ')[0]}",
                 caption="Log-log. Dots: seeds; bars: geometric mean with its 95% interval; lines: mean of the "
                 "least-squares fits of the seeds; shaded: 95% interval of the exponent. " + definition(cells, metric),
                 x=Axis(axis_words(along), True),
@@ -214,7 +215,7 @@ def _trend(cells: Sequence[Cell], runs: Lookup, metric: str, along: str | None) 
     return Chart(
         kind="trend",
         name=f"trend {metric} {against}",
-        title=f"{readable(metric).capitalize()} against {against.partition(' / ')[0]}",
+        title=f"{sentence(readable(metric))} against {against.partition(' / ')[0]}",
         caption=f"Dots: seeds; bars: {'geometric ' if log else ''}mean with its 95% interval; runs that diverged have "
         f"no value.{rest} {definition(cells, metric)}",
         x=Axis("" if along is None else against, not names and spans(xs, 8), names),
@@ -251,17 +252,9 @@ def _scatters(cells: Sequence[Cell], runs: Lookup, asked: Sequence[Asked]) -> It
             yield Chart(
                 kind="scatter",
                 name="alignment" if (metric, against) in pairs else f"scatter {metric} {against}",
-                title=_title(f"{_name(names, metric)} against {_name(names, against)}"),
+                title=f"{sentence(readable(metric))} against {readable(against)}",
                 caption=caption + definition(cells, against),
                 x=metric_axis(cells, against, False),
                 y=metric_axis(cells, metric, spans(ys, 8)),
                 series=series,
             )
-
-
-def _name(names: Mapping[str, str], label: str) -> str:
-    return "AGOP alignment" if label == names.get(label) == ALIGNMENT else readable(label)
-
-
-def _title(words: str) -> str:
-    return words[:1].upper() + words[1:]

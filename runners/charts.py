@@ -144,9 +144,17 @@ class Phase:
 AnyChart = Chart | Phase
 
 
+ABBREVIATIONS = {word.lower(): word for word in ("AGOP", "PL", "SGD")}
+
+
 def readable(name: str) -> str:
-    """A label of a task file as it is read: `kernel_change` is kernel change."""
-    return name.replace("_", " ")
+    """A label of a task file as it is read: `kernel_change` is kernel change, `agop_alignment` AGOP alignment."""
+    return " ".join(ABBREVIATIONS.get(word, word) for word in name.split("_"))
+
+
+def sentence(words: str) -> str:
+    """Words with a capital at the start."""
+    return words[:1].upper() + words[1:]
 
 
 def axis_words(axis: str) -> str:

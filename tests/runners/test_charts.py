@@ -225,7 +225,7 @@ def test_a_claim_about_methods_is_drawn_with_its_correlation(made, tmp_path):
         "scatter validation_loss agop_alignment",
         "Validation loss against AGOP alignment",
     )
-    assert first.x.label.startswith("agop alignment") and first.y.label.startswith("test loss")
+    assert first.x.label.startswith("AGOP alignment") and first.y.label.startswith("test loss")
     assert f"rho over methods, per seed: {verdict.value:.3f} [" in first.caption
     assert f"rho over methods, per seed: {control.value:.3f} [" in second.caption and verdict.value != control.value
     assert "rho" not in made["show/arena"][0][0].caption
@@ -236,7 +236,7 @@ def test_alignment_with_something_else_is_not_called_alignment(tmp_path):
     again = "{name: agop_alignment, label: alignment_elsewhere, roll: 2}"
     (first, second), _ = ranked(tmp_path, "agop_alignment", "test_loss", "alignment_elsewhere", again)
     assert first.title == "Test loss against AGOP alignment"
-    assert first.x.label.startswith("agop alignment") and "rho over methods" in first.caption
+    assert first.x.label.startswith("AGOP alignment") and "rho over methods" in first.caption
     assert second.title == "Alignment elsewhere against test loss"
 
 
