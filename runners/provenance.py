@@ -81,7 +81,7 @@ def code_digest(kind: str | None = None, root: Path | None = None) -> str:
         DeviceError: the device kind is unknown.
     """
     parts = [*hashes(root or package_root(), SOURCES), *(f"{name} {_version(name)}" for name in LIBRARIES)]
-    parts += [f"{name} {_version(name)}" for name in _DEVICE_PLUG_INS if _version(name)]
+    parts += [f"{name} {version}" for name, version in _device_plug_ins().items()]
     parts += [f"XLA_FLAGS {flag}" for flag in _xla_flags()]
     parts += [f"{name} {value}" for name, value in numerics().items()]
     return hashlib.sha256("\n".join([*parts, kind or device_kind()]).encode()).hexdigest()[:16]
@@ -110,13 +110,13 @@ def provenance(argv: Sequence[str], kind: str | None = None) -> dict[str, Any]:
         kind: the device kind; by default `device_kind()`.
 
     Returns:
-        JSON: `package` (see there), `versions` of `LIBRARIES`, `python`, `device`, `xla_flags`, `variables` (see
-        `numerics`), `argv`, `plug_ins`, and `started`, the time in UTC.
+        JSON: `package` (see there), `versions` of `LIBRARIES` and of the device's plug-ins, `python`, `device`,
+        `xla_flags`, `variables` (see `numerics`), `argv`, `plug_ins`, and `started`, the time in UTC.
     """
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "package": dict(package()),
-        "versions": {name: _version(name) for name in LIBRARIES},
+        "versions": {name: _version(name) for name in LIBRARIES} | _device_plug_ins(),
         "python": platform.python_version(),
         "device": kind or device_kind(),
         "xla_flags": " ".join(map(without_path, os.environ.get("XLA_FLAGS", "").split())),
@@ -226,7 +226,12 @@ def _plug_ins() -> set[str]:
 
 
 def _has_device_plug_in() -> bool:
-    return bool(importlib.metadata.entry_points(group="jax_plugins")) or any(map(_version, _DEVICE_PLUG_INS))
+    return bool(importlib.metadata.entry_points(group="jax_plugins")) or bool(_device_plug_ins())
+
+
+def _device_plug_ins() -> dict[str, str]:
+    """Versions of the installed packages that let jax use a device other than the CPU."""
+    return {name: version for name in _DEVICE_PLUG_INS if (version := _version(name))}
 
 
 @cache

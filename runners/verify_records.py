@@ -21,7 +21,7 @@ from .results import CorruptRun, Store
 
 KEYS = {"package": dict, "versions": dict, "python": str, "device": str, "xla_flags": str, "argv": list}
 """What every provenance has."""
-SAME = ("device", "versions", "xla_flags")
+SAME = ("device", "versions", "xla_flags", "variables")
 """What one code digest covers, beside the sources."""
 MOST = 2**31
 """Bytes of one run's arrays that are read: more is not of this suite."""
@@ -250,7 +250,7 @@ def codes(runs: Sequence[Run]) -> Iterator[Fault]:
     for run in runs:
         made = first.setdefault(run.code, run.provenance)
         for key in SAME:
-            if run.provenance.get(key) != made.get(key):
+            if (run.provenance.get(key) or None) != (made.get(key) or None):
                 whose = "here" if made is here else "in others of that digest"
                 yield Fault(place(run), f"its code digest contradicts its {key}: {_differing(run, made, key)} {whose}")
                 break

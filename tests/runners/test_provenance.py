@@ -263,6 +263,13 @@ def test_provenance_names_no_host_user_or_path(monkeypatch, tmp_path):
     assert record["versions"]["jax"] and record["device"] == "cpu"
 
 
+def test_versions_of_the_device_s_plug_ins_are_recorded(monkeypatch):
+    assert "jax-cuda12-plugin" not in provenance.provenance([], "cpu")["versions"]  # it is not installed
+    version = provenance._version
+    monkeypatch.setattr(provenance, "_version", lambda name: "9.9" if name == "jax-cuda12-plugin" else version(name))
+    assert provenance.provenance([], "cpu")["versions"]["jax-cuda12-plugin"] == "9.9"
+
+
 @pytest.mark.skipif(GIT is None, reason="git is not installed")
 class TestCheckout:
     @pytest.fixture

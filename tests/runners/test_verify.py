@@ -394,6 +394,11 @@ def test_where_no_task_is_known_nothing_verifies(computed, capsys):
     [
         ({"device": "NVIDIA H100"}, "code", "its code digest contradicts its device: NVIDIA H100, and cpu here"),
         ({"versions": {"jax": "0.1"}}, "code", "its code digest contradicts its versions: jax 0.1, and jax "),
+        (
+            {"variables": {"JAX_ENABLE_X64": "1"}},
+            "code",
+            "its code digest contradicts its variables: JAX_ENABLE_X64 1, ",
+        ),
         ({"package": {"commit": "--upload-pack"}}, "provenance", "its commit '--upload-pack' is none"),
         ({"argv": ["tangentbench", "run", "/srv/x"]}, "provenance", "its command line holds a path"),
         ({"python": None, "dataset": None}, "provenance", "its provenance has no python, dataset"),
