@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from .text_table import PIPE_WIDTH, hanging, terminal_width
@@ -165,6 +167,18 @@ def _figure(text: str) -> str:
     return text
 
 
+def _folder_for(command: str) -> Callable[[str], str]:
+    """What checks a folder of task files: a single file is named to a command as a task."""
+
+    def folder(text: str) -> str:
+        if os.path.isfile(text):
+            again = shlex.join(["tangentbench", command, text])
+            raise argparse.ArgumentTypeError(f"{text} is a file; name it as a task: `{again}`")
+        return text
+
+    return folder
+
+
 def parser() -> Parser:
     """The whole command line."""
     top = Parser(
@@ -206,7 +220,9 @@ def parser() -> Parser:
                 default="laptop",
                 help="smoke: does all run; laptop: minutes on two cores; paper: for a GPU (default: %(default)s)",
             )
-            sub.add_argument("--tasks", dest="folder", metavar="DIR", help="a folder of more task files")
+            sub.add_argument(
+                "--tasks", dest="folder", type=_folder_for(name), metavar="DIR", help="a folder of more task files"
+            )
         if runs:
             stored(sub)
             sub.add_argument(
@@ -232,7 +248,9 @@ def parser() -> Parser:
         help=f"{', '.join(KINDS)} (default: %(default)s)",
     )
     sub.add_argument("name", nargs="?", metavar="NAME", help="one component of that kind: its options and defaults")
-    sub.add_argument("--tasks", dest="folder", metavar="DIR", help="a folder of more task files")
+    sub.add_argument(
+        "--tasks", dest="folder", type=_folder_for("show"), metavar="DIR", help="a folder of more task files"
+    )
     sub = command("show", "Show one task: what it asks, its cells and its claims; or one component.")
     sub.add_argument("task", metavar="TASK", help="a task id, the path of a YAML file, or the name of a component")
     sub = command(

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ..tasks.problem import counted
 from ..tasks.spec import Cell
 from .crew import INTERRUPTED, Watch, Worker, WorkerError
 from .results import Run, Store
@@ -23,6 +24,7 @@ from .worker import receive, send
 AGAIN = "trying once more, run by run"
 UNTRIED = "like others of its batch, hence not tried alone"
 KEPT = ("interrupted", "skipped")  # statuses that replace no run
+MOST = 3  # causes that are listed
 Lane = tuple[Cell, int]
 Key = tuple[int, int]
 """Index of the cell, and the seed."""
@@ -249,6 +251,22 @@ class _Batch:
             )
             context.store.write(run, arrays)
         del self.pending[key]
+
+
+def causes(runs: Iterable[Run]) -> list[str]:
+    """A line for each cause of runs that failed and stay so, commonest first, and one for how many more there are."""
+    found: dict[str, list[str]] = {}
+    for run in runs:
+        if run.status not in ("ok", *KEPT):
+            first = next(iter(run.message.splitlines()), "no message").removesuffix(f" ({UNTRIED})")
+            found.setdefault(f"{run.status.replace('_', ' ')}: {first}", []).append(run.task)
+    lines = []
+    for cause, tasks in sorted(found.items(), key=lambda item: -len(item[1])):
+        names = list(dict.fromkeys(tasks))
+        where = names[0] if len(names) == 1 else f"{len(names)} tasks"
+        lines.append(f"{counted(len(tasks), 'run')} of {where}: {cause}")
+    more = lines[MOST:]
+    return [*lines[:MOST], *([f"and {counted(len(more), 'other cause')}"] if more else [])]
 
 
 def _death(code: int, words: str) -> str:

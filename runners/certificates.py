@@ -15,7 +15,7 @@ from ..tasks import registry
 from .records import Run
 
 UNCERTIFIED = "not certified"
-"""How every reason given here ends."""
+"""What every reason given here says."""
 
 
 def uncertified(run: Run, label: str) -> str:
@@ -27,8 +27,17 @@ def uncertified(run: Run, label: str) -> str:
         found = min(run.certificates.get(f"{label}.{kind}", math.inf) for kind in ("residual", "half_width"))
         size = max(abs(value), run.certificates.get(f"{label}.scale", 0.0))
         if not found <= entry.tolerance * size:
-            return f"{label} {UNCERTIFIED}"
+            return f"{label} {UNCERTIFIED}{_of_reference(run, entry.name, found, entry.tolerance)}"
     return "" if spec.get("at") == "start" else uncertified_rate(run)
+
+
+def _of_reference(run: Run, metric: str, residual: float, tolerance: float) -> str:
+    """What is wrong with the reference models of the run, where they are what its metric is measured against."""
+    if metric != "agop_alignment" or not run.cell.get("dataset", {}).get("reference"):
+        return ""
+    if not math.isfinite(residual):  # none is kept where a network was not trained to the end
+        return ": a reference model ended above its train_loss"
+    return f": reference models differ by more than {tolerance:g}"
 
 
 def uncertified_rate(run: Run) -> str:

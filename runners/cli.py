@@ -22,6 +22,8 @@ from typing import Any, NoReturn
 
 from .arguments import parser
 
+MOST = 5  # tasks that one line names
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the `tangentbench` command; returns the exit code."""
@@ -137,7 +139,7 @@ def _dispatch(options: argparse.Namespace, argv: Sequence[str]) -> int:
     if options.command == "check":
         from . import check
 
-        _require_xla()
+        _require_jax()
         return check.check(options.names, options.format)
     short = {
         "list": _list,
@@ -220,7 +222,7 @@ def _validate(options: argparse.Namespace) -> int:
         return validation.validate(options.paths, options.format)
     from . import progress, trials
 
-    _require_xla()
+    _require_jax()
     with progress.progress(options.quiet) as notify:
         return validation.validate(
             options.paths,
@@ -247,7 +249,7 @@ def _verify(options: argparse.Namespace) -> int:
     from . import progress, verify
 
     if options.cells:
-        _require_xla()
+        _require_jax()
     with progress.progress(options.quiet) as notify:
         try:
             found = verify.verify(
@@ -291,7 +293,7 @@ def _compare(options: argparse.Namespace) -> int:
     from .results import StoreError
 
     if options.self or options.attribute:
-        _require_xla()
+        _require_jax()
     if options.self:
         from . import progress
 
@@ -350,7 +352,7 @@ def _report(options: argparse.Namespace) -> int:
         raise CannotDraw(f"cannot write to {options.output}: {error.strerror or error}{hint}") from error
     print(written.page)
     if waiting := sum(verdict.verdict == "not run" for verdict in found.verdicts):
-        what = f"claims {' '.join(options.tasks)}" if options.tasks else "leaderboard"
+        what = shlex.join(["claims", *options.tasks]) if options.tasks else "leaderboard"
         again = f"`tangentbench {what} --tier {options.tier}`"
         if waiting == len(found.verdicts) and (tiers := _tiers(options, store, code, options.any_code, all)):
             again += f"; {options.results} has {tiers[0]} runs of them: add --tier {tiers[0]}"
@@ -367,7 +369,8 @@ def _no_runs(options: argparse.Namespace, store: Any, code: str) -> str:
         if tiers := _tiers(options, store, code, any_code, any):
             tier = options.tier if options.tier in tiers else tiers[0]
             words = [*([] if tier == options.tier else [f"--tier {tier}"]), *(["--any-code"] if any_code else [])]
-            return f"{what}; it has {tier} runs{' of other code' if any_code else ''}: add {' '.join(words)}"
+            whose = _of_other_code(_asked(options, store, code, any_code, tier)) if any_code else ""
+            return f"{what}; it has {tier} runs{whose}: add {' '.join(words)}"
     there = {run.task for run in store.runs(code) if run.tier == options.tier}
     if not options.tasks and (other := sorted(there - {task.id for task in _tasks(options)})):
         files = "their files" if other[1:] else "its file"
@@ -377,19 +380,28 @@ def _no_runs(options: argparse.Namespace, store: Any, code: str) -> str:
     return f"{what}; `tangentbench run {words}` makes them"
 
 
+def _of_other_code(found: Iterator[Any]) -> str:
+    from .verify_records import variables_apart
+
+    names = variables_apart([run for run in found if run is not None])
+    return f" made with other {names}" if names else " of other code"
+
+
 def _tiers(options: argparse.Namespace, store: Any, code: str, any_code: bool, enough: Any) -> list[str]:
     """Tiers at which the store has any, or all, runs of what was asked for."""
-    from . import suite
     from .arguments import TIERS
 
-    found = []
-    for tier in TIERS:
-        asked = argparse.Namespace(**{**vars(options), "tier": tier})
-        cells = suite.plan(_tasks(asked), tier, seeds=options.seeds, base_seed=options.base_seed).first_wave
-        runs = suite.lookup(store, code, any_code=any_code)
-        if enough(runs(cell, seed) is not None for cell in cells for seed in cell.seeds):
-            found.append(tier)
-    return found
+    return [tier for tier in TIERS if enough(run is not None for run in _asked(options, store, code, any_code, tier))]
+
+
+def _asked(options: argparse.Namespace, store: Any, code: str, any_code: bool, tier: str) -> Iterator[Any]:
+    """The run, or None, of every cell and seed that was asked for, at another tier."""
+    from . import suite
+
+    asked = argparse.Namespace(**{**vars(options), "tier": tier})
+    cells = suite.plan(_tasks(asked), tier, seeds=options.seeds, base_seed=options.base_seed).first_wave
+    runs = suite.lookup(store, code, any_code=any_code)
+    return (runs(cell, seed) for cell in cells for seed in cell.seeds)
 
 
 def _run(options: argparse.Namespace, argv: Sequence[str]) -> int:
@@ -399,7 +411,7 @@ def _run(options: argparse.Namespace, argv: Sequence[str]) -> int:
     planned = suite.plan(_tasks(options), options.tier, seeds=options.seeds, base_seed=options.base_seed)
     if options.dry_run:
         return _dry_run(planned, options)
-    _require_xla()
+    _require_jax()
     from . import progress
 
     store, code = suite.open_store(options.results)
@@ -419,12 +431,12 @@ def _run(options: argparse.Namespace, argv: Sequence[str]) -> int:
     )
 
 
-def _require_xla() -> None:
-    """Flags with which XLA ends every worker are found before anything runs."""
-    if os.environ.get("XLA_FLAGS"):
+def _require_jax() -> None:
+    """Flags and platforms with which no worker runs anything are found before one starts."""
+    if os.environ.get("XLA_FLAGS") or os.environ.get("JAX_PLATFORMS"):
         from . import doctor
 
-        doctor.require_xla()
+        doctor.require_jax()
 
 
 def _check_plot(options: argparse.Namespace) -> None:
@@ -446,8 +458,12 @@ def _tasks(options: argparse.Namespace) -> list[Any]:
         tasks = [task for task in tasks if task.claims]
         other = "no claim among these tasks; `tangentbench leaderboard` prints arenas"
     elif options.command == "leaderboard" and options.tasks:
+        left = [task.id for task in tasks if task.leaderboard is None]
         tasks = [task for task in tasks if task.leaderboard is not None]
         other = "no arena among these tasks; `tangentbench claims` prints what they claim"
+        if tasks and left:
+            which = ", ".join([*left[:MOST], *([f"{len(left) - MOST} more"] if left[MOST:] else [])])
+            print(f"left out, no arena: {which}; `tangentbench claims` prints what they claim", file=sys.stderr)
     else:
         other = ""
     if not tasks:
@@ -455,21 +471,30 @@ def _tasks(options: argparse.Namespace) -> list[Any]:
     return tasks
 
 
-def _cells_status(planned: Any, runs: Any) -> tuple[list[Any], bool]:
-    """All stored runs of the plan, and whether one of them ended in error, timeout or out of memory."""
+def _stored(planned: Any, runs: Any) -> list[Any]:
+    """All stored runs of the plan."""
     from . import suite
 
     cells = planned.first_wave + suite.second_wave(planned, runs)
-    found = [run for cell in cells for seed in cell.seeds if (run := runs(cell, seed)) is not None]
-    return found, any(run.status in ("error", "timeout", "out_of_memory") for run in found)
+    return [run for cell in cells for seed in cell.seeds if (run := runs(cell, seed)) is not None]
+
+
+def _broken(found: Sequence[Any]) -> bool:
+    """Whether a run ended in error, timeout or out of memory; says why, and how to try again, on standard error."""
+    from . import attempts
+
+    causes = attempts.causes(found)
+    for cause in causes:
+        print(f"{cause}; `--fresh` tries again", file=sys.stderr)
+    return bool(causes)
 
 
 def _print_runs(planned: Any, runs: Any, options: argparse.Namespace) -> int:
     from . import output
 
-    found, broken = _cells_status(planned, runs)
+    found = _stored(planned, runs)
     print(output.runs(found, options.format))
-    return 2 if broken else 0
+    return 2 if _broken(found) else 0
 
 
 def _boards(planned: Any, runs: Any, code: str, options: argparse.Namespace, done: int) -> int:
@@ -496,7 +521,7 @@ def _boards(planned: Any, runs: Any, code: str, options: argparse.Namespace, don
             raise CannotDraw(f"cannot write {target}: {error.strerror or error}") from error
         if not options.quiet:
             print(f"plot: {target}", file=sys.stderr)
-    if _cells_status(planned, runs)[1]:
+    if _broken(_stored(planned, runs)):
         return 2
     return verdicts.exit_code(claims)
 

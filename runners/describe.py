@@ -76,7 +76,7 @@ def _facts(task: Task) -> dict[str, Any]:
         "note": paper.note if paper else None,
         "tier": task.tier,
         **_sections(task),
-        "metrics": [_metric_text(metric) for metric in (task.drafts[0].sections["metrics"] if task.drafts else ())],
+        "metrics": [_metric_text(metric) for metric in _metrics(task)],
         "sweep": {} if arena else _sweep(task, values),
         "labels": {} if arena else {axis: found for axis in axes if (found := _labels(task, axis))},
         "leaderboard": {**arena.model_dump(exclude_none=True), "methods": values["method"]} if arena else None,
@@ -176,6 +176,17 @@ def _labels_text(axes: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
 
 def _option_text(value: Any) -> str:
     return "none" if value is None else text_of([value])
+
+
+def _metrics(task: Task) -> list[dict[str, Any]]:
+    """The metrics with every time at which a cell measures them: a default depends on whether the cell trains."""
+    first: dict[str, Mapping[str, Any]] = {}
+    times: dict[str, list[str]] = {}
+    for draft in task.drafts:
+        for metric in draft.sections["metrics"]:
+            first.setdefault(metric["label"], metric)
+            times.setdefault(metric["label"], []).append(metric["at"])
+    return [{**metric, "at": " or ".join(dict.fromkeys(times[label]))} for label, metric in first.items()]
 
 
 def _metric_text(metric: Mapping[str, Any]) -> str:

@@ -28,11 +28,13 @@ ADDRESS = ("JAX_COMPILATION_CACHE_DIR",)
 """Variables whose value is a place, which is nobody's business."""
 START_SECONDS = 60.0  # for a process that only starts jax
 _XLA_SAYS = (
-    (re.compile(r"Unknown flags? in XLA_FLAGS: (.+)"), "unknown, or without the value that it needs: {}"),
+    (re.compile(r"Unknown flags? in XLA_FLAGS: (.+)"), "flag unknown, or without the value that it needs: {}"),
     (re.compile(r"Couldn't interpret value (.*) for flag (\S+)\."), "--{1} cannot be '{0}'"),
     (re.compile(r'Could not open file "(.*?)" to read flags'), "'{}' does not start with --"),
 )
 """What XLA writes before it ends, and the same in few words."""
+_JAX_SAYS = re.compile(r"Unable to initialize backend '.*?': (.*?)\.? \(set JAX_PLATFORMS")
+"""What jax says of a platform that it cannot use."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,9 @@ def _environment() -> Iterator[Finding]:
             continue
         value = "(a folder)" if name in ADDRESS else provenance.without_path(os.environ[name])
         remark = "part of the code digest: runs with and without it are kept apart"
-        broken = refused_flags() if name == "XLA_FLAGS" else ""
+        broken = {"XLA_FLAGS": refused_flags, "JAX_PLATFORMS": refused_platforms}.get(name, str)()
         if broken:
-            remark = f"XLA does not start: {broken}"
+            remark = f"{'XLA' if name == 'XLA_FLAGS' else 'jax'} does not start: {broken}"
         elif name == "XLA_FLAGS" and (words := ignored_flags()):
             remark = f"XLA passes over {provenance.without_path(' '.join(words))}: a flag starts with --; {remark}"
         elif name not in ("XLA_FLAGS", *provenance.NUMERICS):
@@ -138,21 +140,45 @@ def refused_flags() -> str:
     """
     if not os.environ.get("XLA_FLAGS", "").strip():
         return ""
+    said = _last_words({"JAX_PLATFORMS": "cpu"})
+    found = [form.format(*match.groups()) for sign, form in _XLA_SAYS for match in sign.finditer(said)]
+    return provenance.without_path("; ".join(found))
+
+
+def refused_platforms() -> str:
+    """Why jax does not start with the variable JAX_PLATFORMS, in a few words; empty where it starts, or is not asked.
+
+    Every jax has `cpu`, which starts no process.
+    """
+    if os.environ.get("JAX_PLATFORMS", "") in ("", "cpu"):
+        return ""
+    said = _last_words({"XLA_FLAGS": "", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}).strip()
+    if not said:
+        return ""
+    match = _JAX_SAYS.search(said)
+    # of a platform that jax knows and that is not installed it only says that nothing is left
+    plain = "AssertionError" if said.endswith("\nAssertionError") else ""
+    why = match[1] if match else "no device of these platforms" if plain else said.splitlines()[-1]
+    return provenance.without_path(why)
+
+
+def _last_words(variables: dict[str, str]) -> str:
+    """What jax, started in a process of its own, wrote to standard error before it failed; empty where it starts.
+
+    Empty, too, where a process is slow or cannot be started: that is no word on the variables.
+    """
     try:
         answer = subprocess.run(
             [sys.executable, "-P", "-c", "import jax; jax.devices()"],
             capture_output=True,
             text=True,
             errors="replace",
-            env={**os.environ, "JAX_PLATFORMS": "cpu"},
+            env={**os.environ, **variables},
             timeout=START_SECONDS,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""  # slow or unable to start a process: no word on the flags
-    if answer.returncode == 0:
         return ""
-    found = [form.format(*match.groups()) for sign, form in _XLA_SAYS for match in sign.finditer(answer.stderr)]
-    return provenance.without_path("; ".join(found))
+    return answer.stderr if answer.returncode else ""
 
 
 def ignored_flags() -> list[str]:
@@ -165,10 +191,12 @@ def ignored_flags() -> list[str]:
     return [word for word in others if not word.startswith("-")] if first.startswith("--") else []
 
 
-def require_xla() -> None:
-    """Raises `provenance.DeviceError`, in one line, where XLA would end every process that runs something."""
+def require_jax() -> None:
+    """Raises `provenance.DeviceError`, in one line, where the environment would end or fail whatever runs something."""
     if found := refused_flags():
         raise provenance.DeviceError(f"XLA does not start with this XLA_FLAGS: {found}; correct it or unset it")
+    if found := refused_platforms():
+        raise provenance.DeviceError(f"jax does not start with this JAX_PLATFORMS: {found}; correct it or unset it")
 
 
 def _machine() -> Iterator[Finding]:

@@ -29,10 +29,8 @@ KINDS = {
 """What can be listed beside `tasks`, and the registry's word for one of them."""
 
 
-WIDE = 100
-"""Characters of a line that hold every column of the lists in `LONG`; with fewer, a row is a few lines."""
 LONG = {"tasks": "title", "metrics": "definition"}
-"""The text that such a row says first."""
+"""The text that a row on several lines says first, where it is not the summary."""
 
 
 def list_components(kind: str, fmt: str = "table", *, folder: str | None = None) -> str:
@@ -55,10 +53,13 @@ def list_components(kind: str, fmt: str = "table", *, folder: str | None = None)
 
 
 def _rendered(rows: list[Row], kind: str, fmt: str) -> str:
-    width = terminal_width()
-    if fmt == "table" and kind in LONG and width < WIDE:
-        return "\n".join(line for row in rows for line in _stacked(row, LONG[kind], width))
-    return render(rows, fmt)
+    """As a table, unless its lines do not fit the terminal, or a few lines for each row are fewer."""
+    text, width = render(rows, fmt), terminal_width()
+    if fmt != "table":
+        return text
+    lines = [line for row in rows for line in _stacked(row, LONG.get(kind, "summary"), width)]
+    table = text.splitlines()
+    return text if len(table) <= len(lines) and max(map(len, table)) <= width else "\n".join(lines)
 
 
 def _stacked(row: Row, long: str, width: int) -> list[str]:

@@ -19,7 +19,6 @@ from .inline_svg import inline_svg, rules
 from .page_boards import arena_board, claim_row, overview, papers
 from .records import Run
 from .verdicts import verdict_counts
-from .words import number
 
 if TYPE_CHECKING:
     from .report import Report, TaskReport
@@ -233,6 +232,6 @@ def origin(runs: Sequence[Run]) -> list[tuple[str, str]]:
         *((name, listed(found.get(name) for found in versions)) for name in libraries),
         ("XLA flags", listed(run.provenance.get("xla_flags") for run in runs)),
         ("plug-ins", listed(name for run in runs for name in run.provenance.get("plug_ins") or ())),
-        ("runs", number(len(runs), 6)),
+        ("runs", str(len(runs))),
     ]
     return [(what, which) for what, which in pairs if which]

@@ -173,8 +173,8 @@ def power(verdict: Verdict) -> str:
     """How far from the region the truth would have to lie to be found out, in words."""
     if verdict.detectable is None:
         return ""
-    from_where = f"a factor of {number(verdict.detectable)}" if verdict.scale == "log" else number(verdict.detectable)
-    return f"from {from_where} beyond, as many seeds say fails in four cases of five"
+    distance = f"a factor of {number(verdict.detectable)}" if verdict.scale == "log" else number(verdict.detectable)
+    return f"a true value outside by {distance} would, with as many seeds, be found to fail in four of five cases"
 
 
 def _claim_strip(verdict: Verdict) -> dict[str, Any] | None:

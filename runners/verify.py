@@ -7,11 +7,12 @@ import random
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..tasks import catalog
 from ..tasks.merge import DEFAULT_TIER
 from ..tasks.problem import counted
 from . import provenance, verify_numbers, verify_records, verify_rerun
@@ -145,9 +146,9 @@ def verify(
         _ended("cells", f"{_number(runs)} cells are what their digests say", changed),
         _known(known, unknown, strangers),
         _ended("seeds", lacks, holes),
-        _ended("code", _made_by(code, other), verify_records.codes(runs)),
+        _ended("code", _made_by(code, shown, other), verify_records.codes(runs)),
         _ended("provenance", _made_with(shown), verify_records.provenances(runs)),
-        _ended("numbers", f"{told.told} of {told.stored} numbers are what their curves tell", told.faults),
+        _ended("numbers", _told(told), told.faults),
     ]
     options = {"whole": whole, "jobs": jobs, "notify": notify}
     again, found = _again(store, known, asked, cells, seed, options)
@@ -190,11 +191,11 @@ def _how_far(extent: Extent) -> str:
     """What a folder without a fault is: no more than was computed again."""
     if extent.whole:
         return f"is verified: all {extent.numbers} numbers came out the same"
-    left = f"{extent.numbers - extent.numbers_again} of its {extent.numbers} numbers were not computed again"
+    again = f"{extent.numbers_again or 'none'} of its {extent.numbers} numbers were computed again"
     if not extent.runs_again:
-        said = f"holds together, and {left}"
+        said = f"holds together; {again}"
     else:
-        said = f"is verified up to step {extent.steps} in {extent.runs_again} of {extent.runs} runs; {left}"
+        said = f"is verified up to step {extent.steps} in {extent.runs_again} of {extent.runs} runs; {again}"
     said += f", and {counted(extent.absent, 'run')} that its tasks ask for absent" if extent.absent else ""
     return said + (f"; {counted(extent.unknown, 'run')} of tasks not known here" if extent.unknown else "")
 
@@ -207,7 +208,7 @@ def _hint(path: str, shown: Sequence[Run], code: str, tasks: Sequence[str]) -> s
         shown: its runs of ``code``, which a board shows.
         tasks: as for `verify`.
     """
-    folders = [place for place in tasks if Path(place).is_dir()]
+    folders, files = _folders_and_files(tasks, {run.task for run in shown})
     more = ["--tasks", folders[0]] if len(folders) == 1 else []  # other commands take one
     own = Path(RESULTS)
     mine = set(Store(own).digests()) if (own / MARKER).exists() and not own.samefile(path) else set()
@@ -218,7 +219,21 @@ def _hint(path: str, shown: Sequence[Run], code: str, tasks: Sequence[str]) -> s
     tier = [] if DEFAULT_TIER in tiers or not tiers else ["--tier", min(tiers)]
     other = [] if code == provenance.code_digest() else ["--any-code"]
     where = [] if own.is_dir() and own.samefile(path) else ["--results", path]
-    return f"`{shlex.join(['tangentbench', 'report', *where, *more, *tier, *other])}` shows it as a page"
+    return f"`{shlex.join(['tangentbench', 'report', *files, *where, *more, *tier, *other])}` shows it as a page"
+
+
+def _folders_and_files(places: Sequence[str], names: Set[str]) -> tuple[list[str], list[str]]:
+    """Folders among places of tasks, and what a command is to name for files to be among its tasks.
+
+    Args:
+        places: as for `verify`.
+        names: tasks that have runs; where some are of no file, the glob of all tasks stands first.
+    """
+    suite = catalog.catalog()
+    files = {catalog.id_of(place, suite): place for place in places if catalog.is_path(place)}
+    files = {name: place for name, place in files.items() if name in names}
+    every = ["*"] if files and names - files.keys() else []
+    return [place for place in places if Path(place).is_dir()], [*every, *files.values()]
 
 
 def print_report(report: Report, fmt: str) -> None:
@@ -302,8 +317,15 @@ def _number(runs: Iterable[Run]) -> int:
     return len({run.digest for run in runs})
 
 
-def _made_by(code: str, other: int) -> str:
+def _told(told: verify_numbers.Numbers) -> str:
+    agree = f"{told.told} numbers agree with their curves"
+    return f"{agree}; {told.untold} have no curve that tells them" if told.untold else agree
+
+
+def _made_by(code: str, shown: Sequence[Run], other: int) -> str:
     which = "the current code" if code == provenance.code_digest() else "other code than the current"
+    if code != provenance.code_digest() and (names := verify_records.variables_apart(shown)):
+        which = f"made with other {names} than here, which makes it other code than the current"
     beside = f"; {other} runs of yet other code, which no board shows beside them" if other else ""
     return f"{code}, {which}{beside}"
 

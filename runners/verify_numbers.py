@@ -36,10 +36,10 @@ class Wrong(Exception):
 
 @dataclass(frozen=True)
 class Numbers:
-    """How many numbers and outcomes the runs have, of how many a curve tells the same, and what is wrong."""
+    """How many numbers and outcomes a curve tells the same, how many none tells, and what is wrong with other runs."""
 
-    stored: int
     told: int
+    untold: int
     faults: tuple[Fault, ...]
 
 
@@ -50,18 +50,19 @@ def numbers(store: Store, runs: Iterable[tuple[Run, Cell]]) -> Numbers:
         store: has the curves.
         runs: each with the cell that says what its metrics are.
     """
-    stored, told, faults = 0, 0, []
+    told, untold, faults = 0, 0, []
     for run, cell in runs:
         if run.status != "ok":
             continue
-        stored += count(run)
         try:
-            told += _told(run, cell, store.arrays(run))
+            here = _told(run, cell, store.arrays(run))
         except Wrong as error:
             faults.append(Fault(place(run), str(error)))
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:  # of no task here
             faults.append(Fault(place(run), f"its numbers cannot be read ({type(error).__name__}: {error})"))
-    return Numbers(stored, told, tuple(faults))
+        else:
+            told, untold = told + here, untold + count(run) - here
+    return Numbers(told, untold, tuple(faults))
 
 
 def count(run: Run) -> int:

@@ -170,9 +170,10 @@ class Asked:
             found = [*found, *(load.score_cell(task, method, point) for method, point in points)]
         return found
 
-    def whose(self, digest: str, tier: str) -> str | None:
-        """A task that asks for a cell at the tier, and whose board shows its runs whatever these are called."""
-        return next((name for name in self._places if digest in self.cells(name, tier)), None)
+    def whose(self, digest: str) -> tuple[str, str] | None:
+        """A task and tier that ask for a cell, and whose board shows its runs whatever these are called."""
+        everything = ((name, tier) for name in self._places for tier in TIERS)
+        return next((place for place in everything if digest in self.cells(*place)), None)
 
     def scored(self, name: str, tier: str, runs: Lookup) -> set[str]:
         """Digests of the cells that an arena scores: each method at the point that its tuning chose."""
@@ -211,14 +212,15 @@ def _places(places: Iterable[str]) -> dict[str, tuple[str, str | None]]:
 def tasks(runs: Iterable[Run], asked: Asked) -> tuple[list[Run], list[Run], list[Fault]]:
     """The runs that tasks here ask for, those of tasks that are not known here, and a fault for every other cell.
 
-    A run that calls itself another task's than one here that asks for its cell is that one's. Where no run is of a task
-    here nothing was checked, and every cell is a fault.
+    A run that calls itself another task's, or another tier's, than one here that asks for its cell is that one's. Where
+    no run is of a task here nothing was checked, and every cell is a fault.
     """
     known, strangers, faults = [], [], {}
     for run in runs:
         task = asked.task(run.task, run.tier)
-        if task is None and (name := asked.whose(run.digest, run.tier)) is not None:
-            task, run = asked.task(name, run.tier), replace(run, task=name)
+        stray = task is None or run.digest not in asked.cells(run.task, run.tier)
+        if stray and (owner := asked.whose(run.digest)) is not None:
+            task, run = asked.task(*owner), replace(run, task=owner[0], tier=owner[1])
         if task is None:
             strangers.append(run)
         elif run.digest in asked.cells(run.task, run.tier):
@@ -262,6 +264,25 @@ def _differing(run: Run, made: Mapping[str, Any], key: str) -> str:
         name = next(n for n in (*mine, *other) if mine.get(n) != other.get(n))
         mine, other = f"{name} {mine.get(name)}", f"{name} {other.get(name)}"
     return f"{mine or 'none'}, and {other or 'none'}"
+
+
+def variables_apart(runs: Iterable[Run]) -> str:
+    """Names of the variables of the environment that alone tell the code of some runs from the current; else empty.
+
+    Sources, versions and device are then the same, as far as the records of the runs say.
+    """
+    here = provenance.provenance([])
+    found = {_variables_apart(run.provenance, here) for run in runs}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _variables_apart(made: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    if any(made.get(key) != here[key] for key in ("package", "device", "versions")):
+        return ""
+    if not isinstance(made.get("variables") or {}, Mapping):
+        return ""
+    mine, other = ({"XLA_FLAGS": p.get("xla_flags") or None, **(p.get("variables") or {})} for p in (made, here))
+    return " and ".join(name for name in ("XLA_FLAGS", *provenance.NUMERICS) if mine.get(name) != other.get(name))
 
 
 def provenances(runs: Iterable[Run]) -> Iterator[Fault]:

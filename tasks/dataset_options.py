@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from .options import Count, Dim, NonNegative, Options, Part, Positive, Real, Size, refuse
 
@@ -196,6 +196,11 @@ class Recorded(Splits):
 
     reference: ReferenceOptions | None = None
     """A model that is trained on every example outside the test split, in place of the true function."""
+
+    @model_serializer(mode="wrap")
+    def _given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a reference the data are what they were before there were any, and so are the digests of cells."""
+        return {name: value for name, value in dump(self).items() if name != "reference" or value is not None}
 
     @property
     def offers(self) -> frozenset[str]:

@@ -6,7 +6,9 @@ a `TaskFileError`. No jax, no numpy: `list`, `show` and `validate` start at once
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+import gc
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,23 @@ def find(patterns: Iterable[str] = (), tier: str = DEFAULT_TIER, folder: str | P
         TaskFileError: mistakes in any of the files, all of them.
         UnknownName: an id that does not exist.
     """
+    with _uncollected():
+        return _find(patterns, tier, folder)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector, which finds nothing among the many small objects that reading the suite makes."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _find(patterns: Iterable[str], tier: str, folder: str | Path | None) -> list[Task]:
     known = catalog(folder)
     patterns = list(patterns)
     wanted: dict[str, str | Path] = {}

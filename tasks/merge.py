@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .document import Keys, Mark, Node
 
-__all__ = ["DEFAULT_TIER", "from_plain", "merge", "put", "without"]
+__all__ = ["DEFAULT_TIER", "from_plain", "merge", "put", "replaced", "without"]
 
 ADDED = {"critical", "second_critical"}  # the units of a learning rate that may stand together
 DEFAULT_TIER = "laptop"  # the tier that a file's own values describe, unless it overrides them
@@ -49,6 +49,11 @@ def put(root: Node, path: tuple[str, ...], value: Node, mark: Mark) -> Node:
         return Node(children, node.mark if node is not None else mark)
 
     return down(root, 0)
+
+
+def replaced(path: tuple[str, ...]) -> tuple[str, ...]:
+    """The path of what `put` may take away when it sets a value at a path: a learning rate is changed as a whole."""
+    return path[: path.index("learning_rate") + 1] if "learning_rate" in path else path
 
 
 def without(node: Node, *keys: str) -> Node:

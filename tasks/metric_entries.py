@@ -323,7 +323,8 @@ METRICS = {
         _state(
             "reference_agreement",
             "Alignment between two reference models of real data, trained from different seeds",
-            "tr(G* G**) / (||G*||_F ||G**||_F), G* and G** their average gradient outer products on the train inputs",
+            "tr(G* G**) / (||G*||_F ||G**||_F), G* and G** the average gradient outer products on the train inputs of "
+            "two reference models; no value where one of them did not reach its train_loss",
             "arXiv 2306.04815, G* of a reference model",
             at=("start",),
             direction="higher",
@@ -331,9 +332,21 @@ METRICS = {
             negligible=COSINE,
         ),
         _state(
+            "reference_loss",
+            "Loss of the reference model of real data on the test set",
+            "the task's loss on the test examples, of the reference model",
+            "arXiv 2306.04815, G* of a reference model",
+            unit="loss",
+            at=("start",),
+            direction="lower",
+            requires=("reference", "test"),
+            negligible=ROUNDING,
+        ),
+        _state(
             "reference_error",
             "Share of test examples that the reference model of real data gets wrong",
-            "share of test examples whose sign (one output) or argmax (several) is not the label's",
+            "share of test examples where the sign (one output) or argmax (several) of the reference model's output is "
+            "not the label's",
             "arXiv 2306.04815, G* of a reference model",
             at=("start",),
             direction="lower",

@@ -149,7 +149,7 @@ class Reader:
 WORDS = {
     "validation": ("validation examples, and the dataset has none", "set dataset.validation"),
     "test": ("test examples, and the dataset has none", "set dataset.test"),
-    "classification": ("class labels, and the dataset has real targets", "use the loss instead of the error"),
+    "classification": ("class labels, and the dataset has real targets", "leave it out, or use the loss instead"),
     "agop": (
         "a dataset whose true function is known",
         "monomial, low_rank_polynomial, or sphere with target: linear; give real data a model in its place: "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .entry import Entry
@@ -42,19 +42,54 @@ def _options(schema: Schema, definitions: Schema, prefix: str) -> Iterator[Optio
     required = schema.get("required", ())
     for name, node in schema["properties"].items():
         default = "required" if name in required else node.get("default")
-        says = node.get("description", "").replace("``", "").replace("`", "")
-        inner = definitions[node["$ref"].rpartition("/")[2]] if "$ref" in node else None
-        if inner is None:
-            yield Option(prefix + name, in_words(node, definitions), default, says)
-        else:  # its own options have the defaults
-            yield Option(prefix + name, "mapping", "required" if name in required else "", says)
-            yield from _options(inner, definitions, f"{prefix}{name}.")
+        says = " ".join(node.get("description", "").replace("`", "").split())
+        if "$ref" in node and name not in required:
+            default = ""  # its own options have the defaults
+        choices = _alternatives(node)
+        mappings = [_defined(one, definitions) for one in choices if "$ref" in one]
+        alone = len(mappings) == len(choices) == 1
+        yield Option(prefix + name, "mapping" if alone else in_words(node, definitions), default, says)
+        inner = [(_name(one), list(_options(one, definitions, f"{prefix}{name}."))) for one in mappings]
+        yield from inner[0][1] if alone else _of_any(inner)
+
+
+def _of_any(mappings: Sequence[tuple[str, list[Option]]]) -> Iterator[Option]:
+    """The options of mappings with these names, of which a value is one or none; each says whose it is, if not all's.
+
+    None is required of a value that need not be this mapping. One of which nothing is said stands in the type alone.
+    """
+    owners: dict[str, tuple[Option, list[str]]] = {}
+    for name, options in mappings:
+        for option in options:
+            if option.says and not (name and option.type == name):
+                option = replace(option, default="" if option.default == "required" else option.default)
+                owners.setdefault(repr(option), (option, []))[1].append(name)
+    for option, names in owners.values():
+        whose = "" if len(names) == len(mappings) else ", ".join(filter(None, names))
+        yield replace(option, says=f"{whose}: {option.says}" if whose else option.says)
+
+
+def _name(mapping: Schema) -> str:
+    """What tells a mapping from others of its kind."""
+    return mapping["properties"].get("name", {}).get("const", "")
+
+
+def _alternatives(node: Schema) -> list[Schema]:
+    """What a value may be, beside nothing."""
+    several = node.get("anyOf") or node.get("oneOf")
+    if several is None:
+        return [] if node.get("type") == "null" else [node]
+    return [one for each in several for one in _alternatives(each)]
+
+
+def _defined(node: Schema, definitions: Schema) -> Schema:
+    return definitions[node["$ref"].rpartition("/")[2]]
 
 
 def in_words(node: Schema, definitions: Schema) -> str:
     """What a value may be."""
     if "$ref" in node:
-        return _mapping(definitions[node["$ref"].rpartition("/")[2]], definitions)
+        return _mapping(_defined(node, definitions), definitions)
     if "const" in node:
         return str(node["const"])
     if "enum" in node:

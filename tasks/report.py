@@ -13,7 +13,7 @@ from .document import Keys, Mark, Node, marks
 from .entry import COMPONENTS
 from .option_docs import keys, owners, sentence
 from .problem import Problem, TaskFileError, did_you_mean
-from .suggestions import EXAMPLES, FORMS, SYNONYMS, helps, retype, spelt, wrapped
+from .suggestions import AT_LEAST, EXAMPLES, FORMS, SYNONYMS, helps, misplaced, retype, spelt, wrapped
 
 Model = TypeVar("Model", bound=BaseModel)
 Place = Node | Mark
@@ -44,7 +44,7 @@ MOST = 200
 
 @dataclass
 class Report:
-    """Collects the problems of one file. ``single``: only those of single values, not those between several."""
+    """Collects the problems of one file. ``single``: only those of values that are there, each by itself."""
 
     file: str
     problems: list[Problem] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Report:
             return schema.model_validate(node.plain())
         except ValidationError as error:
             for mistake in _condense(_mistakes(error, node, schema, also)):
-                if self.single and mistake.between:
+                if self.single and (mistake.between or mistake.key):
                     continue
                 hint = mistake.suggestion if helps(mistake.suggestion, mistake.path, node, schema) else ""
                 self.add(mistake.mark, mistake.message, hint)
@@ -118,13 +118,14 @@ def _mistakes(error: ValidationError, root: Node, schema: type[BaseModel], also:
             key = str(loc[-1])
             known = list(dict.fromkeys([*(also if not inner else ()), *keys(schema, inner)]))
             mark = root.place((*path, key), key=True)
-            yield _Mistake((*path, key), mark, f"unknown key '{key}'", did_you_mean(key, known))
+            hint = (not inner and misplaced(key, schema)) or did_you_mean(key, known)
+            yield _Mistake((*path, key), mark, f"unknown key '{key}'", hint)
         elif kind == "refused":
             at = node.get(context["field"]) or node
             yield _Mistake(path, at.mark, context["message"], context["suggestion"], between=True)
         elif EXPECTED.get(kind) == "a mapping":
             models = [] if node.value is None else owners(schema, loc)
-            hint = wrapped(node, models, len(path) == 1 and path[0] in COMPONENTS)
+            hint = wrapped(node, models, str(path[-1]) if path else "", len(path) == 1 and path[0] in COMPONENTS)
             yield _Mistake(
                 path, node.mark, f"{_named(path)}: ", hint or retype("a mapping", node), EXPECTED[kind], describe(node)
             )
@@ -157,7 +158,8 @@ def _at_value(kind: str, context: dict[str, Any], fallback: str, path: Keys, nod
         return _Mistake(path, node.mark, f"{name}: ", retype(EXPECTED[kind], node), EXPECTED[kind], got)
     if kind in BOUNDS:
         key, sign = BOUNDS[kind]
-        return _Mistake(path, node.mark, f"{name} must be {sign} {_bound(context[key])}, got {got}")
+        hint = AT_LEAST.get(str(path[-1]), "") if path and kind == "greater_than_equal" else ""
+        return _Mistake(path, node.mark, f"{name} must be {sign} {_bound(context[key])}, got {got}", hint)
     if kind in ("too_short", "too_long"):
         bound, words = ("min_length", "at least") if kind == "too_short" else ("max_length", "at most")
         return _Mistake(path, node.mark, f"{name} needs {words} {context[bound]} items, got {context['actual_length']}")

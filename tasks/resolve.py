@@ -18,7 +18,7 @@ from .cells import Draft
 from .components import lookup, named
 from .document import Mark, Node, marks
 from .entry import COMPONENTS, MethodEntry
-from .merge import from_plain, put, without
+from .merge import from_plain, put, replaced, without
 from .options import Options
 from .problem import did_you_mean
 from .report import Report
@@ -64,19 +64,23 @@ class Resolver:
     def check_base(self, root: Node, point: sweep.Point) -> None:
         """A value that the sweep replaces at every point is used nowhere; it must still be one that could stand there.
 
-        What only does not fit together with other values is no mistake: those may be swept too.
+        What only does not fit together with other values is no mistake: those may be swept too. Nor is a missing key,
+        which the sweep may give.
         """
         for setting in point:
-            base = root.at(setting.path)
-            if base is None or isinstance(base.value, dict) or base is setting.value:
+            path = replaced(setting.path)
+            base = root.at(path)
+            if base is None or base is setting.value:
                 continue
-            at = sweep.apply(root, tuple(other for other in point if other is not setting))
+            at = sweep.apply(root, tuple(other for other in point if other.path[: len(path)] != path))
             alone = Resolver(Report(self.report.file, single=True))
             head = setting.path[0]
-            if head in COMPONENTS:
-                alone._component(head, at.get(head))
+            section = at.get(head) or EMPTY
+            if head in COMPONENTS and isinstance(section.value, dict):
+                if section.get("name") is not None:  # else the sweep gives it
+                    alone._component(head, section)
             elif head == "loss":
-                alone._loss(at.get(head))
+                alone._loss(section)
             else:
                 alone.report.model(TaskSpec, at)
             places = marks(base)

@@ -17,8 +17,10 @@ SYNONYMS = {"silu": "swish", "linear": "identity"}
 """Other names of a choice."""
 EXAMPLES = {"version": "version: 1", "stream": "stream: 1"}
 """What to write for a key that only has to be there."""
+AT_LEAST = {"second_critical": "write 0 for a multiple of the first critical rate alone"}
+"""What to do instead of a value that is too small."""
 NUMBER = r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?"
-TRUTH = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
+TRUTH = {"true": "true", "yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
 def retype(expected: str, node: Node) -> str:
@@ -47,8 +49,17 @@ def _listed(node: Node) -> str:
     return f"write [{node.text or node.value}]"
 
 
-def wrapped(node: Node, models: list[type[BaseModel]], component: bool) -> str:
-    """The mapping that a single value may have been meant as: the first key that would take it."""
+def misplaced(key: str, schema: type[BaseModel]) -> str:
+    """Why a key that others have is none of this schema's."""
+    from .dataset_options import DatasetOptions  # needed for mistakes only
+
+    if key == "reference" and issubclass(schema, DatasetOptions):
+        return "leave it out: only real data, whose true function is not known, take a reference"
+    return ""
+
+
+def wrapped(node: Node, models: list[type[BaseModel]], key: str, component: bool) -> str:
+    """The mapping that a single value, standing at a key, may have been meant as: the first key that would take it."""
     text = f'"{node.value}"' if isinstance(node.value, str) and not node.text else node.text
     if component and isinstance(node.value, str):
         return f"write {{name: {node.value}, …}}"
@@ -60,6 +71,8 @@ def wrapped(node: Node, models: list[type[BaseModel]], component: bool) -> str:
                 return f"write {{{name}: {text}{', …' if len(needed) > 1 else ''}}}"
         if needed:
             return f"write {{{', '.join(f'{name}: …' for name in needed)}}}"
+        if TRUTH.get(str(node.value).lower()) == "true":
+            return f"write `{key}: {{}}`"
     return ""
 
 

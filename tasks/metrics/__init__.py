@@ -50,6 +50,7 @@ from .state import parameter_distance as parameter_distance
 from .state import quadratic_error as quadratic_error
 from .state import reference_agreement as reference_agreement
 from .state import reference_error as reference_error
+from .state import reference_loss as reference_loss
 from .state import relative_parameter_distance as relative_parameter_distance
 from .state import sharpness as sharpness
 from .state import sharpness_from as sharpness_from

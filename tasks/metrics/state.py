@@ -305,15 +305,23 @@ def agop_alignment(ctx: Context, model: Any, *, roll: int = 0) -> Difference:
     """tr(G^T G*)/(|G|_F |G*|_F) in [0, 1], with G the model's and G* the true function's AGOP on the training inputs.
 
     G = (1/n) sum_i J_i J_i^T with J_i = df/dx at x_i, [d c] (arXiv 2306.04815). Where the true function is not known,
-    G* is that of a reference model; the residual is then what two of them lack in alignment (`reference_agreement`), at
-    a scale of 1, and 0 otherwise. With `roll`, G*_jk stands at (j + roll, k + roll), modulo d: the AGOP of the same
-    function of other coordinates. ValueError for data without a G*.
+    G* is that of a reference model. The residual, at a scale of 1, is then the larger of what two of them lack in
+    alignment with each other (`reference_agreement`) and of how far the value is from that with the second: what the
+    seed of the reference is worth, not its recipe. It is 0 otherwise. With `roll`, G*_jk stands at (j + roll, k +
+    roll), modulo d: the AGOP of the same function of other coordinates. ValueError for data without a G*.
     """
     if ctx.agop is None:
-        raise ValueError("agop_alignment needs a data set whose true function is known, such as monomial")
-    value = kernels.alignment(kernels.agop(model, ctx.x_train), jnp.roll(ctx.agop, (roll, roll), axis=(0, 1)))
-    agreement = jnp.ones_like(value) if ctx.agop_again is None else kernels.alignment(ctx.agop, ctx.agop_again)
-    return Difference(value, jnp.maximum(1 - agreement, 0.0), jnp.ones_like(value))
+        raise ValueError("agop_alignment needs a known true function, as monomial has, or dataset.reference")
+    found = kernels.agop(model, ctx.x_train)
+
+    def against(other: Float[Array, "d d"]) -> Scalar:
+        return kernels.alignment(found, jnp.roll(other, (roll, roll), axis=(0, 1)))
+
+    value = against(ctx.agop)
+    if ctx.agop_again is None:
+        return Difference(value, jnp.zeros_like(value), jnp.ones_like(value))
+    lacking = jnp.maximum(1 - kernels.alignment(ctx.agop, ctx.agop_again), jnp.abs(value - against(ctx.agop_again)))
+    return Difference(value, lacking, jnp.ones_like(value))
 
 
 def reference_agreement(ctx: Context, model: Any) -> Scalar:
@@ -324,6 +332,13 @@ def reference_agreement(ctx: Context, model: Any) -> Scalar:
     if ctx.agop is None or ctx.agop_again is None:
         raise ValueError("reference_agreement needs a reference model: set dataset.reference")
     return kernels.alignment(ctx.agop, ctx.agop_again)
+
+
+def reference_loss(ctx: Context, model: Any) -> Scalar:
+    """`test_loss` of the reference model; ValueError without one, and without test examples."""
+    if ctx.reference_outputs is None or ctx.y_test is None:
+        raise ValueError("reference_loss needs a reference model and test data: set dataset.reference and test")
+    return ctx.loss.value(ctx.reference_outputs, ctx.y_test)
 
 
 def reference_error(ctx: Context, model: Any) -> Scalar:

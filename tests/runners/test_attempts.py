@@ -2,11 +2,14 @@
 
 import shutil
 import threading
+from dataclasses import replace
 
 import pytest
 
 from tangentbench.runners import attempts, crew
 
+from .boards import make_run
+from .planted import cells
 from .troubles import calls, trouble_cell
 
 TRAINS = {"steps": 2, "train_loss": None, "relative_loss": None}
@@ -83,6 +86,29 @@ def test_failures_are_alike_whatever_their_numbers():
     assert not attempts._alike(end, attempts._End("out_of_memory", end.message))
     assert not attempts._alike(end, attempts._End("error", "no rooms"))
     assert not attempts._alike(end, None) and not attempts._alike(None, None)
+
+
+def test_causes_are_told_once_each_and_no_more_than_three(stage):
+    run = make_run(cells()[0], 0)
+
+    def ended(status, message, task="a"):
+        return replace(run, status=status, message=message, task=task)
+
+    good = [ended("ok", ""), ended("skipped", "no data"), ended("interrupted", "stopped")]
+    assert attempts.causes(good) == []
+    bad = [ended("error", "ValueError: one"), ended("timeout", "over 1 s"), ended("timeout", "over 1 s", "b")]
+    assert attempts.causes([*good, *bad]) == [
+        "2 runs of 2 tasks: timeout: over 1 s",
+        "1 run of a: error: ValueError: one",
+    ]
+    bad += [ended("error", f"ValueError: one ({attempts.UNTRIED})"), ended("out_of_memory", "two\nlines")]
+    bad += [ended("error", ""), ended("error", "four")]
+    assert attempts.causes(bad) == [
+        "2 runs of a: error: ValueError: one",
+        "2 runs of 2 tasks: timeout: over 1 s",
+        "1 run of a: out of memory: two",
+        "and 2 other causes",
+    ]
 
 
 def test_untried_runs_say_what_those_tried_did(stage):

@@ -160,6 +160,23 @@ def test_a_phone_scrolls_down_only(opened, address):
     assert opened.run("document.documentElement.scrollWidth") <= 360
 
 
+def test_a_phone_shows_captions_and_tasks_whole(opened, address):
+    """A caption is not cut at the edge of the screen; a task is a card, whose numbers say what they count."""
+    opened.view(420)
+    opened.open(address)
+    ends = "[...document.querySelectorAll('table.arena caption .fit, #tasks table.cards td')]"
+    assert opened.run(f"{ends}.length") > 7
+    assert opened.run(f"Math.max(...{ends}.map((e) => e.getBoundingClientRect().right))") <= 420
+    caption = "document.querySelector('table.arena caption .fit').getBoundingClientRect()"
+    table = "document.querySelector('table.arena').getBoundingClientRect()"
+    assert opened.run(f"{table}.width") > opened.run(f"{caption}.width")  # what would be cut without a width of its own
+    named = "getComputedStyle(document.querySelector('#tasks td[data-title=runs]'), '::before').content"
+    assert opened.run(named) == '"runs "'
+    opened.view(1280)
+    opened.open(address)
+    assert opened.run(named) == "none"
+
+
 def test_the_keyboard_is_enough(opened):
     opened.press("Tab")
     assert opened.run("document.activeElement.textContent") == "Skip to the results"

@@ -87,6 +87,29 @@ def test_a_rate_in_critical_units_needs_a_certificate(method, steps, expected):
     assert uncertified(certified, "test_loss") == uncertified_rate(certified) == ""
 
 
+ALIGNMENT = {"name": "agop_alignment", "label": "aligned", "at": "end"}
+
+
+@pytest.mark.parametrize(
+    ("reference", "certificates", "expected"),
+    [
+        ({"width": 16}, {"aligned.residual": 0.05}, ""),
+        ({"width": 16}, {"aligned.residual": 0.06}, ": reference models differ by more than 0.05"),
+        ({"width": 16}, {}, ": a reference model ended above its train_loss"),  # what is not finite is not kept
+        (None, {"aligned.residual": 0.06}, "not certified"),
+    ],
+)
+def test_references_that_disagree_are_named(reference, certificates, expected):
+    cell = make_cell(metrics=[ALIGNMENT, ERROR])
+    cell = cell.model_copy(update={"dataset": {"name": "digits", "reference": reference}})
+    scale = {"aligned.scale": 1.0, "error.residual": 9.0}
+    run = make_run(cell, 0, scalars={"aligned": 0.9, "error": 1.0}, certificates={**certificates, **scale})
+    found = uncertified(run, "aligned")
+    assert found.endswith(expected) and bool(found) == bool(expected)
+    assert not found or found.startswith("aligned not certified")
+    assert uncertified(run, "error") == "error not certified"  # of no reference
+
+
 def test_every_metric_that_comes_as_an_estimate_has_a_tolerance():
     for name, entry in METRICS.items():
         kind = inspect.signature(entry.load()).return_annotation

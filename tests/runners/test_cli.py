@@ -90,7 +90,7 @@ def test_every_command_prints_every_format(call, tasks, computed, fmt):
         (("leaderboard", "tiny/arena", "--dry-run", *stored), 0),
     ):
         code, out, err = call(*words)
-        assert (code, err) == (expected, ""), words
+        assert (code, err == "") == (expected, expected != 2), words
         if words[0] == "validate" and fmt in ("csv", "markdown"):
             assert len(out.splitlines()) == (1 if fmt == "csv" else 2)  # a head, and no mistakes
         elif words[0] != "validate" or fmt == "json":
@@ -121,6 +121,27 @@ def test_a_second_call_computes_nothing_and_says_nothing(call, tasks, computed):
     code, out, err = call("run", "tiny", "--tasks", tasks, "--results", computed)
     assert (code, err) == (0, "") and "18 runs" not in err
     assert {path: path.stat().st_mtime_ns for path in computed.rglob("run.json")} == files
+
+
+def test_a_stored_error_says_why_and_how_to_try_again(call, tasks, computed):
+    stored = ("--tasks", tasks, "--results", computed, "--quiet")
+    for fmt in FORMATS:
+        code, out, err = call("run", "tiny/holds", "broken/outputs", *stored, "--format", fmt)
+        assert code == 2 and err.startswith(
+            "1 run of broken/outputs: error: ValueError: general_quadratic has one output"
+        )
+        assert err.endswith("; `--fresh` tries again\n") and err.count("\n") == 1 and "--fresh" not in out
+    assert call("run", "tiny/holds", *stored)[2] == ""
+
+
+def test_tasks_without_an_arena_are_left_out_aloud(call, tasks, computed):
+    stored = ("--tasks", tasks, "--results", computed, "--quiet")
+    code, out, err = call("leaderboard", "tiny", *stored)
+    assert code == 0 and "tiny/arena" in out
+    said = "left out, no arena: tiny/fails, tiny/holds; `tangentbench claims` prints what they claim\n"
+    assert err == said
+    assert call("leaderboard", "tiny/arena", *stored)[2] == ""
+    assert "left out" not in call("claims", "tiny", *stored)[2]
 
 
 def test_boards_are_drawn_on_demand(call, tasks, computed, tmp_path):
@@ -237,6 +258,10 @@ def test_an_invalid_file_is_told_by_line_and_column(call, tmp_path):
     assert code == 1 and "missing.yaml" in err and err.count("\n") == 1
     code, _, err = call("list", "--tasks", "nowhere")
     assert code == 1 and "no such folder" in err
+    for command, again in (("report", "report"), ("run", "run"), ("show", "show"), ("list", "show")):
+        task = ("x",) if command == "show" else ()
+        code, _, err = call(command, *task, "--tasks", "bad.yaml")
+        assert code == 1 and f"bad.yaml is a file; name it as a task: `tangentbench {again} bad.yaml`" in err
 
 
 def test_a_damaged_run_is_one_plain_line(call, tasks, computed, tmp_path):

@@ -10,6 +10,8 @@ import pytest
 from tangentbench.runners import describe
 from tangentbench.runners.regions import Rejection, region_of
 
+from . import suite_files
+
 EXAMPLES = Path(__file__).parents[1] / "tasks" / "examples"
 
 
@@ -118,6 +120,17 @@ def test_a_swept_search_is_shown():
 def test_what_is_measured_at_the_start_has_no_method_and_no_records():
     shown = json.loads(describe.show_task(str(EXAMPLES / "exponent.yaml"), fmt="json"))
     assert shown["stop"] == {"steps": 0} and not {"method", "record"} & shown.keys()
+
+
+def test_when_a_metric_is_measured_is_said_of_all_cells(tmp_path):
+    """A cell without steps measures at its start what another measures at its end."""
+    one = suite_files.HEAD.format(title="t") + suite_files.CLAIMS.partition("claims:")[0]
+    one = one.replace("metrics: [", "metrics: [{name: test_loss, at: start}, ")
+    swept = one.replace("stop: {steps: 6}\n", "").replace("sweep: {", "sweep: {stop.steps: [0, 6], ")
+    for name, text, when in (("swept", swept, "start or end"), ("one", one, "end")):
+        (tmp_path / f"{name}.yaml").write_text(text)
+        found = json.loads(describe.show_task(str(tmp_path / f"{name}.yaml"), fmt="json"))["metrics"]
+        assert found == ["test_loss (at start)", f"train_loss (at {when})"]
 
 
 def test_tiers_and_formats_of_a_task():

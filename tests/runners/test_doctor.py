@@ -134,8 +134,8 @@ def test_a_variable_that_matters_is_named(tmp_path, monkeypatch, name, value, wh
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ("--xla_nope=1 --xla_two", "unknown, or without the value that it needs: --xla_nope=1 --xla_two"),
-        ("--xla_dump_to", "unknown, or without the value that it needs: --xla_dump_to"),
+        ("--xla_nope=1 --xla_two", "flag unknown, or without the value that it needs: --xla_nope=1 --xla_two"),
+        ("--xla_dump_to", "flag unknown, or without the value that it needs: --xla_dump_to"),
         ("xla_cpu_enable_fast_math=true", "'xla_cpu_enable_fast_math=true' does not start with --"),
         ("--xla_cpu_enable_fast_math=maybe", "--xla_cpu_enable_fast_math cannot be 'maybe'"),
     ],
@@ -150,6 +150,48 @@ def test_flags_that_xla_refuses_are_one_line_each(tmp_path, monkeypatch, capsys,
     out, err = capsys.readouterr()
     assert err == f"tangentbench: XLA does not start with this XLA_FLAGS: {said}; correct it or unset it\n" and not out
     assert not (tmp_path / "none").exists()  # no run was stored as an error of its task
+
+
+def test_a_platform_that_jax_refuses_is_one_line(tmp_path, monkeypatch, capsys):
+    """Without a device plug-in nothing else asks jax before a worker does, and all runs would be stored as errors."""
+    monkeypatch.setenv("JAX_PLATFORMS", "cud")
+    assert cli.main(["doctor", "--results", str(tmp_path / "none"), "--format", "json"]) == 1
+    rows = {row["what"]: row for row in json.loads(capsys.readouterr().out)}
+    said = rows["JAX_PLATFORMS"]["remark"].removeprefix("jax does not start: ")
+    assert said.startswith("Backend 'cud' is not in the list of known backends") and rows["JAX_PLATFORMS"]["broken"]
+    assert cli.main(["run", "arena/digits", "--tier", "smoke", "--results", str(tmp_path / "none"), "--quiet"]) == 1
+    out, err = capsys.readouterr()
+    whole = f"tangentbench: jax does not start with this JAX_PLATFORMS: {said}; correct it or unset it\n"
+    assert err == whole and not out and not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        (
+            "RuntimeError: Unable to initialize backend 'tpu': no libtpu.so. (set JAX_PLATFORMS='' to choose)",
+            "no libtpu.so",
+        ),
+        ("    assert _default_backend is not None\nAssertionError", "no device of these platforms"),
+        ("ModuleNotFoundError: No module named 'jax'", "ModuleNotFoundError: No module named 'jax'"),
+        ("OSError: /somebody/secret/libtpu.so", "OSError: <path>"),
+        ("", ""),
+    ],
+)
+def test_what_jax_says_of_a_platform_in_few_words(monkeypatch, last, said):
+    monkeypatch.setenv("JAX_PLATFORMS", "some")
+    monkeypatch.setattr(doctor, "_last_words", lambda variables: f"Traceback\n  File\n{last}\n" if last else "")
+    assert doctor.refused_platforms() == said
+
+
+def test_platforms_that_jax_takes(monkeypatch):
+    assert doctor.refused_platforms() == ""
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu,cuda")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_nope=1")  # has a line of its own
+    assert doctor.refused_platforms() == ""
+    monkeypatch.setattr(doctor.subprocess, "run", None)
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")  # takes no process
+    assert doctor.refused_platforms() == ""
 
 
 def test_a_gpu_that_is_not_used_is_noticed(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,12 +101,19 @@ def test_options_in_words():
     assert wide["activation"].type.startswith("identity | relu | tanh")
     assert (wide["bias"].type, wide["bias"].default) == ("true | false", False)
     assert wide["init.output"].default == "normal" and wide["init"].type == "mapping"
-    assert wide["expansion"].default is None
+    assert wide["expansion"].default is None and "init.weights.sigma1" in wide
+    digits = {option.option: option for option in options(registry.find("dataset", "digits"))}
+    assert (digits["reference"].type, digits["reference"].default) == ("mapping", None)
+    assert (digits["reference.width"].default, digits["reference.width"].says) == (256, "Width of every hidden layer.")
     sgd = {option.option: option for option in options(registry.find("method", "sgd"))}
     assert "{critical: number > 0" in sgd["learning_rate"].type and "{name: cosine" in sgd["schedule"].type
+    assert (sgd["learning_rate.critical"].default, sgd["learning_rate.second_critical"].default) == ("", None)
+    assert sgd["schedule.end"].says.startswith("linear: ") and "schedule.name" not in sgd
     contrast = {option.option: option for option in options(registry.find("claim", "contrast"))}
     assert contrast["within"].type == "list of 2 × number" and contrast["as"].type == "difference | ratio"
-    assert [*sgd][:2] == ["learning_rate", "batch_size"]  # what must be given comes first
+    heads = [name for name in sgd if "." not in name]
+    assert heads[:2] == ["learning_rate", "batch_size"]  # what must be given comes first
+    assert [*sgd][1] == "learning_rate.value"  # what is nested follows what it belongs to
 
 
 def test_a_component_in_every_format():
@@ -141,9 +149,24 @@ def test_names_are_found_in_one_kind_or_in_all():
 
 @pytest.mark.parametrize("kind", ["tasks", *listing.KINDS])
 def test_lists_fit_a_narrow_terminal(monkeypatch, kind):
-    for width in (60, 80, 99, 120):
+    lengths = []
+    for width in (60, 80, 99, 100, 108, 120, 150, 220):
         monkeypatch.setenv("COLUMNS", str(width))
-        assert max(map(len, listing.list_components(kind).splitlines())) <= width
+        lines = listing.list_components(kind).splitlines()
+        assert max(map(len, lines)) <= width
+        lengths.append(len(lines))
+    assert lengths == sorted(lengths, reverse=True)  # more room, no more lines
+
+
+@pytest.mark.parametrize("width", [60, 100, 140])
+def test_a_metric_of_a_plug_in_fits_the_terminal(monkeypatch, width):
+    entry = replace(
+        registry.find("metric", "hessian_norm"), name="a_norm_with_a_long_name", origin="tangentbench-norms"
+    )
+    monkeypatch.setitem(registry.table("metric"), entry.name, entry)
+    monkeypatch.setenv("COLUMNS", str(width))
+    text = listing.list_components("metrics")
+    assert entry.name in text and max(map(len, text.splitlines())) <= width
 
 
 @pytest.mark.parametrize("kind", ["tasks", *listing.KINDS])
@@ -154,7 +177,7 @@ def test_a_narrow_terminal_hides_no_field(monkeypatch, kind, width):
     rows = json.loads(listing.list_components(kind, "json"))
     text = listing.list_components(kind)
     squeezed = "".join(text.split())
-    keys = {key for row in rows for key in list(row)[1:]} - {listing.LONG.get(kind)}
+    keys = {key for row in rows for key in list(row)[1:]} - {listing.LONG.get(kind, "summary")}
     assert all(re.search(rf"\b{key}\b", text) for key in keys)
     fields = [str(value) for row in rows for value in row.values()]
     parts = {part for field in fields for part in re.split(r"[\s_/]+", field)}  # a column breaks words after these

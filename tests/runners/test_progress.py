@@ -43,7 +43,8 @@ def test_a_pipe_gets_a_heading_and_a_line_per_batch():
 def test_a_long_batch_shows_a_sign_of_life(monkeypatch):
     monkeypatch.setattr(module._Lines, "EVERY", -1.0)
     text = shown(io.StringIO())
-    assert "[program 1/2] family/t1: 1 cell, 4 runs  50%, about " in text and text.count(" left") == 3
+    assert "[program 1/2] family/t1: 1 cell, 4 runs  50%\n" in text
+    assert text.count(" left in all\n") == 2  # none before the first program has ended
 
 
 class Hours:
@@ -75,7 +76,7 @@ def test_the_time_left_is_told_every_ten_seconds(hours):
             hours.now = end
             notify(event("end", batch, 1.0))
     lines = stream.getvalue().splitlines()
-    assert [line.partition(", about ")[2] for line in lines] == ["", "", "12 s left", "", ""]
+    assert [line.partition(", about ")[2] for line in lines] == ["", "", "12 s left in all", "", ""]
     # after 12 s two of four programs are done: the other two take as long again
 
 
@@ -87,17 +88,47 @@ def test_the_second_wave_has_its_own_heading_counts_and_clock(hours):
         hours.now = 1000.0
         notify(event("wave", 0, of=2, task="scoring on the arenas"))
         notify(event("start", 1, of=2))
-        hours.now = 1020.0
-        notify(event("progress", 1, 0.5, of=2))
+        hours.now = 1010.0
+        notify(event("progress", 1, 0.25, of=2))
+        hours.now = 1021.0
+        notify(event("progress", 1, 0.525, of=2))
     lines = stream.getvalue().splitlines()
     assert lines[2] == "scoring on the arenas: 1 cell, 1 run in 2 programs"
-    assert lines[3].endswith("50%, about 60 s left")  # a quarter of the wave took 20 s
+    # 0.025 a second: 19 s more, and the other program takes 21 + 19 s
+    assert lines[3].endswith("52%, about 59 s left in all")
+
+
+def test_compilation_does_not_count_as_pace(hours):
+    stream = io.StringIO()
+    with progress(False, stream) as notify:
+        notify(event("wave", 0, of=1))
+        notify(event("start", 1, of=1))
+        for hours.now, share in ((60.0, 0.1), (72.0, 0.5), (84.0, 0.5), (96.0, 0.5)):
+            notify(event("progress", 1, share, of=1))
+    lines = stream.getvalue().splitlines()
+    told = [line.partition("  ")[2] for line in lines[1:]]
+    assert told == ["10%", "50%, about 15 s left in all", "50%, about 3.0 s left in all", "50%"]
+
+
+def test_programs_side_by_side_share_what_is_left(hours):
+    clock = module._Clock()
+    for batch in (1, 2):
+        clock.take(event("start", batch), 0.0)
+    clock.take(event("end", 1, 1.0), 10.0)
+    clock.take(event("start", 3), 10.0)
+    assert clock.left(4, 10.0) == pytest.approx((10 + 10 + 10) / 2)  # three programs, two at a time
+    clock.take(event("end", 2, 1.0), 20.0)
+    clock.take(event("start", 4), 20.0)
+    clock.take(event("end", 3, 1.0), 20.0)
+    assert clock.left(4, 20.0) == pytest.approx(40 / 3)  # one is never shared
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 1.0])
 def test_too_little_foretells_nothing(hours, share):
     clock = module._Clock()
-    clock.take(event("progress", 1, share, of=1), 0.0)
+    clock.take(event("start", 1, of=1), 0.0)
+    clock.take(event("progress", 1, share / 2, of=1), 10.0)
+    clock.take(event("progress", 1, share, of=1), 20.0)
     assert clock.left(1, 50.0) is None
 
 
@@ -109,7 +140,7 @@ def test_a_terminal_gets_a_bar(monkeypatch):
         "[program 1/2] family/t1: 1 cell, 4 runs" in text
         and "[program 2/2] family/t2: 2 cells, 4 runs: timeout: over 1 s" in text
     )
-    assert "%" in text and "tasks: 3 cells, 8 runs in 2 programs" in text
+    assert "left in all" in text and "%" in text and "tasks: 3 cells, 8 runs in 2 programs" in text
     assert "[program 2/2] family/t2: 2 cells, 4 runs  " not in text  # a failure has had its line
 
 

@@ -352,6 +352,21 @@ def test_it_says_which_option_has_runs(collected, capsys, monkeypatch, tmp_path)
     assert said("--base-seed", "700", code="0ther").endswith(f"at the laptop tier; {again}")
 
 
+@pytest.mark.parametrize(
+    ("here", "said"),
+    [
+        ({"xla_flags": "--xla_x=1"}, "it has laptop runs made with other XLA_FLAGS: add --any-code\n"),
+        ({"xla_flags": "--xla_x=1", "versions": {"jax": "0.1"}}, "it has laptop runs of other code: add --any-code\n"),
+    ],
+    ids=["flags", "flags and versions"],
+)
+def test_it_says_which_variable_made_the_runs_other_code(call, collected, monkeypatch, here, said):
+    monkeypatch.setattr(provenance, "code_digest", lambda kind=None: "0ther")
+    monkeypatch.setattr(provenance, "provenance", lambda argv: {**report_store.PROVENANCE, "variables": {}, **here})
+    code, out, err = call("show/split", "--results", collected[1].root)
+    assert (code, out) == (4, "") and err.endswith(said)
+
+
 def test_the_command_s_mistakes(call, collected, tmp_path):
     code, _, err = call("show/search", "--results", "nowhere")
     assert code == 1 and "no results folder nowhere" in err
@@ -382,3 +397,15 @@ def test_no_jax(collected, tmp_path):
     ]
     done = subprocess.run([sys.executable, "-c", script, *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_origin_counts_runs_in_whole_numbers(collected):
+    runs = [run for item in collected[0].tasks for run in item.runs]
+    assert ("runs", str(len(runs))) in page.origin(runs) and len(runs) > 1
+
+
+@pytest.mark.parametrize(("scale", "distance"), [("linear", "0.0673"), ("log", "a factor of 0.0673")])
+def test_a_claim_s_power_is_a_sentence(collected, scale, distance):
+    verdict = replace(collected[0].verdicts[0], detectable=0.0673, scale=scale)
+    expected = f"a true value outside by {distance} would, with as many seeds, be found to fail in four of five cases"
+    assert page_boards.power(verdict) == expected and page_boards.power(replace(verdict, detectable=None)) == ""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tangentbench.runners import cli, provenance, verify, verify_numbers, verify_rerun
+from tangentbench.runners import arguments, cli, provenance, verify, verify_numbers, verify_rerun
 from tangentbench.runners.records import Run
 from tangentbench.runners.results import Store
 from tangentbench.runners.verify_records import cell_of
@@ -123,7 +123,8 @@ def test_what_was_computed_verifies(computed, call):
     assert said["tasks"]["found"] == f"{len(cells)} cells are asked by 3 tasks here"
     # all but `at_start` and `test_loss` of `long`, which leave no curve
     numbers = extent["numbers"]
-    assert said["numbers"]["found"] == f"{numbers - 4 * 2} of {numbers} numbers are what their curves tell"
+    agree = f"{numbers - 4 * 2} numbers agree with their curves; 8 have no curve that tells them"
+    assert said["numbers"]["found"] == agree
     # of 300 steps the first 200, and up to the next record
     assert said["rerun"]["found"].startswith(
         f"{len(runs)} runs of {len(cells)} cells, 210 steps: equal but for rounding"
@@ -197,18 +198,44 @@ def test_a_page_of_other_code_and_tier(theirs, tasks, tmp_path, monkeypatch):
     assert words[2:] == ["--results", "theirs", "--tasks", str(tasks), "--tier", "smoke", "--any-code"]
 
 
+def test_a_page_of_a_file_names_it(theirs, tasks, tmp_path, monkeypatch):
+    """A page of the suite and of a folder has no task of a file; typed, alone and beside others."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(tasks / "tiny" / "long.yaml", "mine.yaml")
+
+    def typed(*places) -> tuple[list[str], set[str]]:
+        """The command, and the tasks that it takes."""
+        words = shlex.split(verify.line(verify.verify("theirs", cells=0, tasks=places)).split("`")[1])
+        return words, {task.id for task in cli._tasks(arguments.parser().parse_args(words[1:]))}
+
+    words, found = typed("mine.yaml", str(tasks))  # no run of it
+    assert words == ["tangentbench", "report", "--results", "theirs", "--tasks", str(tasks)] and "mine" not in found
+    for run in runs_of(theirs, "tiny/long"):
+        change(theirs, run, task="mine")
+    words, found = typed("mine.yaml", str(tasks))
+    assert words == ["tangentbench", "report", "*", "mine.yaml", "--results", "theirs", "--tasks", str(tasks)]
+    assert {"mine", *NAMES, "quadratic/rates"} <= found
+    for run in list(Store(theirs).runs()):
+        if run.task != "mine":
+            shutil.rmtree(theirs / run.digest, ignore_errors=True)
+    words, found = typed("mine.yaml")
+    assert words == ["tangentbench", "report", "mine.yaml", "--results", "theirs"] and found == {"mine"}
+
+
 def test_nothing_is_run_again_if_none_is_asked_for(computed, call, monkeypatch):
     monkeypatch.setattr(verify_rerun, "rerun", None)
     code, out, _ = call(computed, "--cells", "0")
-    assert code == 0 and "not asked for" in out and f"\n{computed} holds together, and " in out
-    assert " numbers were not computed again; `" in out.splitlines()[-1] and " is verified" not in out
+    assert code == 0 and "not asked for" in out and f"\n{computed} holds together; none of its " in out
+    assert " numbers were computed again; `" in out.splitlines()[-1] and " is verified" not in out
 
 
-def test_how_far_it_was_checked_is_said(computed, call):
+def test_how_far_it_was_checked_is_said(computed, tasks, call):
     """The last line claims no more than was computed again."""
     runs = list(Store(computed).runs())
     some = call(computed, "--cells", "1", "--seed", "1")[1].splitlines()[-1]
     assert f" of {len(runs)} runs; " in some and " is verified up to step " in some
+    extent = verify.verify(str(computed), cells=1, seed=1, tasks=[str(tasks)]).extent
+    assert f"; {extent.numbers_again or 'none'} of its {extent.numbers} numbers were computed again; `" in some
     every = call(computed, "--cells", "100", "--whole")[1].splitlines()[-1]
     numbers = sum(map(verify_numbers.count, runs))
     assert every.startswith(f"{computed} is verified: all {numbers} numbers came out the same; `")
@@ -301,6 +328,7 @@ def test_a_plug_in_is_no_excuse_for_a_changed_cell(theirs, tasks):
 )
 def test_a_record_of_another_task(computed, tasks, tmp_path, edit, message):
     folder = Path(shutil.copytree(tasks, tmp_path / "tasks"))
+    (folder / "tiny" / "fails.yaml").unlink()  # whose cells are the same
     path = folder / "tiny" / "holds.yaml"
     path.write_text(path.read_text().replace(*edit))
     report = verify.verify(str(computed), cells=0, tasks=[str(folder)])
@@ -331,11 +359,12 @@ def test_runs_of_a_task_that_is_not_known_are_checked_as_far_as_they_can_be(thei
     assert set(failing(verify.verify(str(theirs), cells=0, tasks=[str(folder)]))) == {"numbers"}
 
 
-def test_a_run_that_names_another_task_is_still_of_the_one_that_asks_for_its_cell(theirs, tasks):
+@pytest.mark.parametrize("lie", [{"task": "nowhere"}, {"task": "nowhere", "tier": "paper"}, {"tier": "paper"}], ids=str)
+def test_a_run_that_names_another_task_is_still_of_the_one_that_asks_for_its_cell(theirs, tasks, lie):
     """A forger who calls a bad run another task's: boards show it by its cell, so it is checked, and run again."""
     runs = runs_of(theirs, "tiny/arena")
     for run in runs:
-        change(theirs, run, task="nowhere")
+        change(theirs, run, **lie)
     change_curve(theirs, runs[0], "loss", 1.01, at=3)
     report = verify.verify(str(theirs), cells=100, tasks=[str(tasks)])
     assert report.extent.unknown == 0 and where(runs[0]) in [fault.where for fault in report.checks[-1].faults]
@@ -640,6 +669,31 @@ def test_runs_of_other_code_may_differ_by_the_margins(theirs, tasks, monkeypatch
     (check,) = report.failed
     assert [fault.where for fault in check.faults] == [f"{far.digest}/e15e/{far.seed}"]
     assert report.checks[4].found == "e15e, other code than the current"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"xla_flags": "--xla_cpu_enable_fast_math=true"}, "made with other XLA_FLAGS than here"),
+        ({"variables": {"JAX_ENABLE_X64": "1"}}, "made with other JAX_ENABLE_X64 than here"),
+        ({"xla_flags": "--xla_x=1", "versions": {"jax": "0.1"}}, "e15e, other code than the current"),
+        ({"xla_flags": "--xla_x=1", "package": {"version": "0", "commit": None}}, "e15e, other code than the current"),
+        ({"xla_flags": "--xla_x=1", "variables": ["a stranger's"]}, "e15e, other code than the current"),
+        ({}, "e15e, other code than the current"),
+    ],
+    ids=str,
+)
+def test_runs_that_other_variables_make_other_code(theirs, tasks, changes, said):
+    """Only where nothing else tells them from the current code."""
+    for run in list(Store(theirs).runs()):
+        change(theirs, run, code="e15e", provenance={**run.provenance, **changes})
+    for digest in Store(theirs).digests():
+        (code,) = Store(theirs).codes(digest)
+        (theirs / digest / code).rename(theirs / digest / "e15e")
+    found = verify.verify(str(theirs), cells=0, tasks=[str(tasks)]).checks[4].found
+    assert (
+        found.removeprefix("e15e, ").startswith(said.removeprefix("e15e, ")) and "other code than the current" in found
+    )
 
 
 def test_a_run_that_cannot_be_made_is_an_error(tasks, tmp_path, call):

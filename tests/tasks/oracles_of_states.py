@@ -159,6 +159,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "agop_alignment": {"roll": 1},
     "reference_agreement": {},
     "reference_error": {},
+    "reference_loss": {},
     "feature_alignment": {"layer": 1},
     "top_loss": {"top": 2, "steps": STEPS},
     "bulk_loss": {"top": 2, "steps": STEPS},
@@ -412,6 +413,12 @@ def of_features_and_distances(at: Situation, found: dict[str, float]) -> dict[st
             "of the diagonals": cosine(np.diag(at.agop), np.diag(at.agop_again)),
             "with the model": cosine(average, at.agop),
             "squared": cosine(at.agop, at.agop_again) ** 2,
+        }),
+        "reference_loss": Case(found["reference_loss"], ((at.reference - at.y["test"]) ** 2).sum() / SIZES["test"], {
+            "half": ((at.reference - at.y["test"]) ** 2).sum() / SIZES["test"] / 2,
+            "of the model": at.test.loss,
+            "a sum": ((at.reference - at.y["test"]) ** 2).sum(),
+            "of sizes": np.abs(at.reference - at.y["test"]).sum() / SIZES["test"],
         }),
         "reference_error": Case(found["reference_error"], wrong(at.reference, at.y["test"]), {
             "the share that is right": 1 - wrong(at.reference, at.y["test"]),

@@ -59,6 +59,36 @@ leaderboard:
   tune_seeds: 2
 """
 
+LABELLED = """\
+title: A broken sweep of whole sections
+version: 1
+stream: 6
+dataset: {name: digits, train: 8, test: 8, task: regression, reference: {width: 16}}
+model: {name: wide, depth: 1, width: 8, activation: relu, init: {weights: 0.5}}
+loss: mse
+method: {name: gd, learning_rate: {critical: 0.5, second_critical: 0.25}}
+sweep:
+  dataset:
+    - {label: plain, name: monomial, dim: 4, train: 8}
+    - {label: noisy, name: monomial, dim: 4, train: 8, noise: 0.5}
+  model.init: [{label: zero, weights: 1.0, output: zero}, {label: normal, weights: 1.0}]
+  method.learning_rate: [{label: below, critical: 0.9, second_critical: 0}, {label: above, critical: 1, second_critical: 1}]
+stop: {steps: 5}
+metrics: [train_loss]
+"""
+
+REAL = """\
+title: Broken real data
+version: 1
+stream: 6
+dataset: {name: digits, train: 8, test: 8, task: regression, reference: {width: 16}}
+model: {name: wide, depth: 1, width: 8, activation: relu}
+loss: mse
+method: {name: gd, learning_rate: {critical: 0.5, second_critical: 0.25}}
+stop: {steps: 5}
+metrics: [train_loss]
+"""
+
 RANKED = (
     ARENA.replace("[test_loss,", "[train_loss, agop_alignment, test_loss,")
     + """\
@@ -238,6 +268,47 @@ CASES = {
     "base value of a wrong type": (TASK, "batch_size: 16, ", "batch_size: §sixteen, ", "expected a whole number", ""),
     "base list of a wrong type": (
         TASK, "width: 64, ", "width: [§64.0], ", "item 1 of 'width': expected a whole number, got 64.0", "write 64",
+    ),
+    "unknown key of a replaced rate": (
+        LABELLED, "second_critical: 0.25", "§secnd_critical: 0.25", "unknown key 'secnd_critical'", "did you mean 'second_critical'?",
+    ),
+    "replaced rate of a wrong type": (LABELLED, "{critical: 0.5,", "{critical: §half,", "'critical': expected a number", ""),
+    "replaced rate too large": (LABELLED, "{critical: 0.5,", "{critical: §5000,", "'critical' must be <= 1000, got 5000", ""),
+    "replaced second rate too small": (
+        LABELLED, "second_critical: 0.25", "second_critical: §-0.25", "'second_critical' must be >= 0, got -0.25", "write 0",
+    ),
+    "rate of which one number is replaced": (
+        LABELLED.replace("method.learning_rate: [{label: below, critical: 0.9, second_critical: 0}, {label: above, critical: 1, "
+        "second_critical: 1}]", "method.learning_rate.critical: [0.9, 1.1]"),
+        "second_critical: 0.25", "§secnd_critical: 0.25", "unknown key 'secnd_critical'", "did you mean 'second_critical'?",
+    ),
+    "rate replaced by one in other units": (
+        LABELLED.replace("method.learning_rate: [{label: below, critical: 0.9, second_critical: 0}, {label: above, critical: 1, "
+        "second_critical: 1}]", "method.learning_rate.value: [0.1, 0.2]"),
+        "{critical: 0.5,", "{critical: §half,", "'critical': expected a number", "",
+    ),
+    "unknown key of a replaced dataset": (LABELLED, "train: 8, test: 8", "§trian: 8, test: 8", "unknown key 'trian'", "'train'"),
+    "unknown name of a replaced dataset": (LABELLED, "name: digits", "name: §digit", "unknown dataset 'digit'", "'digits'"),
+    "replaced dataset that is no mapping": (
+        LABELLED, "{name: digits, train: 8, test: 8, task: regression, reference: {width: 16}}", "§digits",
+        "'dataset': expected a mapping", "",
+    ),
+    "replaced value within a mapping": (LABELLED, "{weights: 0.5}", "{weights: §-0.5}", "'weights'", ""),
+    # reference models
+    "reference of a known function": (
+        TASK, "dim: 20,", "dim: 20, §reference: {},", "unknown key 'reference'", "leave it out: only real data",
+    ),
+    "reference outside the dataset": (TASK, "loss: mse", "loss: mse\n§reference: {}", "unknown key 'reference'", ""),
+    "reference: true": (
+        REAL, "{width: 16}", "§true", "'reference': expected a mapping, got true", "write `reference: {}`",
+    ),
+    "reference: yes": (REAL, "{width: 16}", "§yes", "'reference': expected a mapping", "write `reference: {}`"),
+    "reference of one number": (REAL, "{width: 16}", "§16", "'reference': expected a mapping, got 16", "write {width: 16}"),
+    "second rate below 0": (
+        REAL, "second_critical: 0.25", "second_critical: §-0.25", "must be >= 0, got -0.25", "write 0 for a multiple of the first",
+    ),
+    "error of real targets": (
+        REAL, "[train_loss]", "[§reference_error]", "reference_error needs class labels", "leave it out, or use the loss",
     ),
     "renamed as elsewhere": (
         TASK, "[train_loss, test_loss,", "[train_loss, {name: test_loss, §as: loss}, test_loss,",
@@ -759,7 +830,7 @@ def test_a_mistake_is_reported_at_its_place(tmp_path, monkeypatch, base, old, ne
 @pytest.mark.parametrize(
     "base",
     [
-        *(TASK, ARENA, RANKED, SEARCH, RECURSION, GRAPH, GENERATED, CONVOLUTION),
+        *(TASK, ARENA, LABELLED, REAL, RANKED, SEARCH, RECURSION, GRAPH, GENERATED, CONVOLUTION),
         RECURSION.replace(", expansion: quadratic", ""),
         RECURSION.replace("expansion: quadratic", "expansion: linear"),
         RECURSION.replace("relu, expansion: quadratic", "tanh"),
@@ -808,6 +879,14 @@ def test_a_folder_is_no_file(tmp_path):
 def test_a_base_value_need_only_be_possible_by_itself(tmp_path):
     """Beside other values that are swept too, a value that the sweep replaces may not fit."""
     (tmp_path / "valid.yaml").write_text(TASK.replace("batch_size: 16, ", "batch_size: 1000, "))
+    load_task(tmp_path / "valid.yaml")
+
+
+def test_a_sweep_may_give_what_a_base_section_lacks(tmp_path):
+    text = LABELLED.replace("{critical: 0.5, second_critical: 0.25}", "{second_critical: 0.25}")
+    text = text.replace("{name: digits, train: 8, test: 8, task: regression,", "{name: digits,")
+    assert text.count("0.25}") == text.count("{name: digits, reference") == 1
+    (tmp_path / "valid.yaml").write_text(text)
     load_task(tmp_path / "valid.yaml")
 
 

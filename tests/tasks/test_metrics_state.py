@@ -107,7 +107,7 @@ def dense_sharpness(model, ctx: Context) -> float:
 
 
 CHEAP = ["train_loss", "train_error", "validation_loss", "validation_error", "test_loss", "test_error", "output"]
-CHEAP += ["reference_agreement", "reference_error"]
+CHEAP += ["reference_agreement", "reference_error", "reference_loss"]
 CHEAP += ["kernel_change", "agop_alignment", "feature_alignment", "parameter_distance", "relative_parameter_distance"]
 ITERATED = {
     "tangent_kernel_norm": {},
@@ -383,7 +383,13 @@ def test_agop_alignment(c):
     expected = np.sum(average * truth) / np.sqrt(np.sum(average**2) * np.sum(truth**2))
     assert float(values["agop_alignment"].value) == pytest.approx(expected, rel=1e-7)
     agreement = np.trace(truth) / np.sqrt(np.sum(truth**2) * DIM)  # with a second reference of the unit matrix
-    assert float(values["agop_alignment"].residual) == pytest.approx(1 - agreement, rel=1e-9) and agreement < 0.95
+    moved = abs(expected - np.trace(average) / np.sqrt(np.sum(average**2) * DIM))  # to the alignment with the second
+    assert float(values["agop_alignment"].residual) == pytest.approx(max(1 - agreement, moved), rel=1e-6)
+    near = truth + 1e-3 * np.outer(np.arange(DIM), np.ones(DIM))  # they agree, and the value moves
+    close = state.agop_alignment(dataclasses.replace(ctx, agop_again=jnp.asarray(near)), model)
+    apart = abs(expected - np.sum(average * near) / np.sqrt(np.sum(average**2) * np.sum(near**2)))
+    assert float(close.residual) == pytest.approx(apart, rel=1e-4)
+    assert apart > 2 * (1 - np.sum(truth * near) / np.sqrt(np.sum(truth**2) * np.sum(near**2)))
     assert float(values["reference_agreement"]) == pytest.approx(agreement, rel=1e-9)
     known = state.agop_alignment(dataclasses.replace(ctx, agop_again=None), model)
     assert (float(known.residual), float(known.scale)) == (0, 1)
@@ -452,8 +458,9 @@ def test_single_precision_stays_single():
         ("test_error", {"x_test": None}, "test_error needs test data"),
         ("train_error", {"classification": False}, "train_error needs a classification data set: use train_loss"),
         ("kernel_change", {"kernel0": None}, "needs the kernel at initialisation"),
-        ("agop_alignment", {"agop": None}, "true function is known"),
+        ("agop_alignment", {"agop": None}, "needs a known true function, as monomial has, or dataset.reference"),
         ("reference_agreement", {"agop_again": None}, "needs a reference model: set dataset.reference"),
+        ("reference_loss", {"reference_outputs": None}, "needs a reference model and test data"),
         ("reference_error", {"reference_outputs": None}, "needs a reference model and class labels"),
     ],
 )
