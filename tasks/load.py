@@ -76,23 +76,6 @@ def find(patterns: Iterable[str] = (), tier: str = DEFAULT_TIER, folder: str | P
         TaskFileError: mistakes in any of the files, all of them.
         UnknownName: an id that does not exist.
     """
-    with _uncollected():
-        return _find(patterns, tier, folder)
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the garbage collector, which finds nothing among the many small objects that reading the suite makes."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def _find(patterns: Iterable[str], tier: str, folder: str | Path | None) -> list[Task]:
     known = catalog(folder)
     patterns = list(patterns)
     wanted: dict[str, str | Path] = {}
@@ -174,6 +157,19 @@ def _load(path: str | Path, shown: str, name: str, tier: str, checked: tuple[str
     return _tiers(path, shown, name, (tier,), checked)[tier]
 
 
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector, which finds nothing among the many small objects that reading the suite makes."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_uncollected()
 def _tiers(
     path: str | Path, shown: str, name: str, wanted: tuple[str, ...], checked: tuple[str, ...] = TIERS
 ) -> dict[str, Task]:

@@ -116,7 +116,8 @@ def test_options_in_words():
     assert [*sgd][1] == "learning_rate.value"  # what is nested follows what it belongs to
 
 
-def test_a_component_in_every_format():
+def test_a_component_in_every_format(monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(PIPE_WIDTH))
     entry = registry.find("model", "wide")
     text = listing.show_component(entry)
     assert "Number of hidden layers." in text and "required" in text and max(map(len, text.splitlines())) <= PIPE_WIDTH
