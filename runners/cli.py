@@ -8,9 +8,7 @@ matched, 0 otherwise.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import errno
-import gc
 import os
 import shlex
 import signal
@@ -20,6 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from ..tasks.collection import without_collection
 from .arguments import parser
 
 MOST = 5  # tasks that one line names
@@ -155,20 +154,8 @@ def _dispatch(options: argparse.Namespace, argv: Sequence[str]) -> int:
         return _run(options, argv)
     if getattr(options, "run", False):
         return answer(options)
-    with _without_collection():
+    with without_collection():
         return answer(options)
-
-
-@contextlib.contextmanager
-def _without_collection() -> Iterator[None]:
-    """Garbage stays where it is: there is little after a short answer, and to look for it takes a tenth of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _list(options: argparse.Namespace) -> int:

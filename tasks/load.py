@@ -6,9 +6,7 @@ a `TaskFileError`. No jax, no numpy: `list`, `show` and `validate` start at once
 
 from __future__ import annotations
 
-import contextlib
-import gc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from .catalog import catalog, id_of, is_path, matching, suite, unknown
 from .catalog import shown as shown_path
 from .cells import Draft, SeedError, build, seeds_of, tune_seeds
 from .claim_options import LEAST_SEEDS
+from .collection import without_collection
 from .document import Node, read
 from .merge import DEFAULT_TIER, merge, without
 from .problem import Problem, TaskFileError, counted, did_you_mean
@@ -157,19 +156,7 @@ def _load(path: str | Path, shown: str, name: str, tier: str, checked: tuple[str
     return _tiers(path, shown, name, (tier,), checked)[tier]
 
 
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the garbage collector, which finds nothing among the many small objects that reading the suite makes."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-@_uncollected()
+@without_collection()
 def _tiers(
     path: str | Path, shown: str, name: str, wanted: tuple[str, ...], checked: tuple[str, ...] = TIERS
 ) -> dict[str, Task]:
